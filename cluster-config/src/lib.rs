@@ -1,0 +1,10 @@
+//! Who is where: layouts and their validation, the arguments and logs that all servers share, and the processes
+//! of a cluster on this machine.
+//!
+//! Must not know what a server does.
+
+pub mod launch;
+pub mod layout;
+pub mod server;
+
+pub use layout::{CatalogNode, EdgeNode, Error, Layout, RaftTimes};
