@@ -4,11 +4,18 @@
 //! the replica it wants; the replica answers with a [`Welcome`], or with a [`Refused`] and closes. Payloads are
 //! bincode (standard configuration). Enums are append-only; [`VERSION`] is raised when the meaning of bytes changes.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
 
 use crate::NodeId;
 
@@ -18,6 +25,12 @@ pub const VERSION: u16 = 1;
 pub const MAGIC: [u8; 4] = *b"CTLG";
 /// The longest payload of a frame, in bytes.
 pub const MAX_PAYLOAD: usize = 32 << 20;
+/// The kind of the frames of the handshake.
+pub const HANDSHAKE: u8 = 0;
+/// The longest payload of a frame of the handshake, in bytes: a stranger can make us hold no more.
+pub const MAX_HANDSHAKE: usize = 4 << 10;
+/// How long the accepting side waits for a [`Hello`].
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 const HEADER: usize = 9;
 
 /// What a connection is for. Append-only.
@@ -95,12 +108,16 @@ pub fn put_frame(out: &mut BytesMut, kind: u8, payload: &[u8]) {
 /// # Errors
 /// `InvalidData` when the frame is too long or its checksum is wrong: the connection is of no more use.
 pub fn take_frame(buffer: &mut BytesMut) -> io::Result<Option<Frame>> {
+    take_bounded(buffer, MAX_PAYLOAD)
+}
+
+fn take_bounded(buffer: &mut BytesMut, max: usize) -> io::Result<Option<Frame>> {
     if buffer.len() < HEADER {
         return Ok(None);
     }
     let length = u32::from_le_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
-    if length > MAX_PAYLOAD {
-        return Err(invalid(format!("a frame of {length} bytes, beyond {MAX_PAYLOAD}")));
+    if length > max {
+        return Err(invalid(format!("a frame of {length} bytes, beyond {max}")));
     }
     if buffer.len() < HEADER + length {
         buffer.reserve(HEADER + length - buffer.len());
@@ -113,7 +130,10 @@ pub fn take_frame(buffer: &mut BytesMut) -> io::Result<Option<Frame>> {
     if checksum(kind, &frame) != expected {
         return Err(invalid("a frame with a wrong checksum".to_owned()));
     }
-    Ok(Some(Frame { kind, payload: frame }))
+    Ok(Some(Frame {
+        kind,
+        payload: frame,
+    }))
 }
 
 /// Reads frames; `next` may be dropped at any await and called again without losing bytes.
@@ -121,12 +141,17 @@ pub fn take_frame(buffer: &mut BytesMut) -> io::Result<Option<Frame>> {
 pub struct FrameReader<R> {
     inner: R,
     buffer: BytesMut,
+    max: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader over `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, buffer: BytesMut::with_capacity(16 << 10) }
+        Self {
+            inner,
+            buffer: BytesMut::with_capacity(16 << 10),
+            max: MAX_PAYLOAD,
+        }
     }
 
     /// The next frame; `None` when the peer has closed between two frames.
@@ -135,7 +160,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// As the socket's, or `InvalidData` as [`take_frame`].
     pub async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
-            if let Some(frame) = take_frame(&mut self.buffer)? {
+            if let Some(frame) = self.next_buffered()? {
                 return Ok(Some(frame));
             }
             if self.buffer.capacity() - self.buffer.len() < 4 << 10 {
@@ -156,7 +181,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// # Errors
     /// As [`take_frame`].
     pub fn next_buffered(&mut self) -> io::Result<Option<Frame>> {
-        take_frame(&mut self.buffer)
+        take_bounded(&mut self.buffer, self.max)
     }
 }
 
@@ -164,16 +189,119 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 ///
 /// # Errors
 /// As the socket's.
-pub async fn write_frame<W: AsyncWrite + Unpin>(out: &mut W, kind: u8, payload: &[u8]) -> io::Result<()> {
+pub async fn write_frame<W: AsyncWrite + Unpin>(
+    out: &mut W,
+    kind: u8,
+    payload: &[u8],
+) -> io::Result<()> {
     let mut bytes = BytesMut::with_capacity(HEADER + payload.len());
     put_frame(&mut bytes, kind, payload);
     out.write_all(&bytes).await?;
     out.flush().await
 }
 
+/// A connection whose handshake has succeeded, as the connecting side has it.
+#[derive(Debug)]
+pub struct Connected {
+    /// The replica at the other end.
+    pub id: NodeId,
+    /// The incarnation of its disk.
+    pub incarnation: u128,
+    /// Frames from it; nothing that followed the handshake is lost.
+    pub reader: FrameReader<OwnedReadHalf>,
+    /// Bytes to it.
+    pub writer: OwnedWriteHalf,
+}
+
+/// Connects to a peer port (`host:port`, the host resolved anew) and shakes hands, all within `patience`.
+///
+/// # Errors
+/// As the socket's; `TimedOut`; `PermissionDenied` with the replica's reason when it refuses;
+/// `InvalidData` when what answers is no replica, or not the one that is meant.
+pub async fn connect(address: &str, hello: &Hello, patience: Duration) -> io::Result<Connected> {
+    timeout(patience, shake_hands(address, hello))
+        .await
+        .unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no handshake in time",
+            ))
+        })
+}
+
+async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (read, mut writer) = stream.into_split();
+    write_frame(&mut writer, HANDSHAKE, &encode(hello)).await?;
+    let mut reader = FrameReader::new(read);
+    match read_handshake(&mut reader).await? {
+        Welcome::Accepted { id, incarnation } if id == hello.receiver => Ok(Connected {
+            id,
+            incarnation,
+            reader,
+            writer,
+        }),
+        Welcome::Accepted { id, .. } => Err(invalid(format!(
+            "replica {id} answers where {} was meant",
+            hello.receiver
+        ))),
+        Welcome::Refused(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
+    }
+}
+
+/// The accepting side's half: reads the [`Hello`] within [`HELLO_TIMEOUT`] and checks magic and version. The caller
+/// checks cluster and receiver, and answers with [`answer_hello`].
+///
+/// # Errors
+/// As the socket's; `TimedOut`; `InvalidData` for a stranger, or another version (which is told so).
+pub async fn accept(
+    stream: TcpStream,
+) -> io::Result<(Hello, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
+    stream.set_nodelay(true)?;
+    let (read, mut writer) = stream.into_split();
+    let mut reader = FrameReader::new(read);
+    let hello: Hello = timeout(HELLO_TIMEOUT, read_handshake(&mut reader))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no hello in time")))?;
+    if hello.magic != MAGIC {
+        return Err(invalid("a hello with the wrong magic".to_owned()));
+    }
+    if hello.version != VERSION {
+        let reason = format!("version {} is spoken here, not {}", VERSION, hello.version);
+        answer_hello(&mut writer, &Welcome::Refused(reason.clone())).await?;
+        return Err(invalid(reason));
+    }
+    Ok((hello, reader, writer))
+}
+
+/// Answers a [`Hello`].
+///
+/// # Errors
+/// As the socket's.
+pub async fn answer_hello(writer: &mut OwnedWriteHalf, welcome: &Welcome) -> io::Result<()> {
+    write_frame(writer, HANDSHAKE, &encode(welcome)).await
+}
+
+async fn read_handshake<T: DeserializeOwned>(
+    reader: &mut FrameReader<OwnedReadHalf>,
+) -> io::Result<T> {
+    reader.max = MAX_HANDSHAKE;
+    let frame = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    reader.max = MAX_PAYLOAD;
+    if frame.kind != HANDSHAKE {
+        return Err(invalid(format!(
+            "a frame of kind {} where the handshake was due",
+            frame.kind
+        )));
+    }
+    decode(&frame.payload)
+}
+
 /// Encodes a value as bincode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("types of the contract always encode")
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("types of the contract always encode")
 }
 
 /// Decodes a value from the whole of `bytes`.
@@ -184,7 +312,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     let config = bincode::config::standard().with_limit::<MAX_PAYLOAD>();
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok((_, read)) => Err(invalid(format!("{} bytes after a value of {read}", bytes.len() - read))),
+        Ok((_, read)) => Err(invalid(format!(
+            "{} bytes after a value of {read}",
+            bytes.len() - read
+        ))),
         Err(e) => Err(invalid(e.to_string())),
     }
 }
@@ -232,5 +363,66 @@ mod tests {
         }
         assert_eq!(reader.next().await.unwrap(), None);
         sender.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handshake_loses_nothing_that_follows_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let hello = Hello {
+            magic: MAGIC,
+            version: VERSION,
+            cluster: "test".into(),
+            sender: "here".into(),
+            sender_replica: None,
+            receiver: 2,
+            purpose: Purpose::Probe,
+        };
+        let expected = hello.clone();
+        let server = tokio::spawn(async move {
+            let (hello, mut reader, mut writer) =
+                accept(listener.accept().await.unwrap().0).await.unwrap();
+            assert_eq!(hello, expected);
+            let mut both = BytesMut::new();
+            put_frame(
+                &mut both,
+                HANDSHAKE,
+                &encode(&Welcome::Accepted {
+                    id: 2,
+                    incarnation: 9,
+                }),
+            );
+            put_frame(&mut both, 5, &vec![1; MAX_HANDSHAKE + 1]);
+            writer.write_all(&both).await.unwrap();
+            assert_eq!(reader.next().await.unwrap(), None);
+            let (_, _, mut writer) = accept(listener.accept().await.unwrap().0).await.unwrap();
+            answer_hello(&mut writer, &Welcome::Refused("no".into()))
+                .await
+                .unwrap();
+            let stranger = accept(listener.accept().await.unwrap().0).await;
+            assert_eq!(stranger.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        });
+        let patience = Duration::from_secs(10);
+        let mut link = connect(&address, &hello, patience).await.unwrap();
+        assert_eq!((link.id, link.incarnation), (2, 9));
+        assert_eq!(link.reader.next().await.unwrap().unwrap().kind, 5);
+        drop(link);
+        let refused = connect(&address, &hello, patience).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.to_string()),
+            (io::ErrorKind::PermissionDenied, "no".to_owned())
+        );
+        let other = Hello {
+            version: VERSION + 1,
+            ..hello
+        };
+        assert_eq!(
+            connect(&address, &other, patience)
+                .await
+                .unwrap_err()
+                .kind(),
+            io::ErrorKind::PermissionDenied
+        );
+        server.await.unwrap();
     }
 }
