@@ -1,19 +1,28 @@
 //! Natural batching: what waits while a batch is in flight goes into the next one together. No timer.
 //!
 //! Used at every hop of a buy, so that requests, Raft entries and fdatasyncs grow with time and not with buys.
+//! Must not know what an item is, nor what becomes of a batch.
 
-use std::{future::Future, marker::PhantomData};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout_at},
+};
 
 /// The bounds of a batcher.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Items that may wait; one more is refused at once.
     pub queued: usize,
-    /// Items in one batch.
+    /// Items in one batch; 0 counts as 1.
     pub batch: usize,
-    /// Batches in flight.
+    /// Batches in flight; 0 counts as 1.
     pub in_flight: usize,
 }
 
@@ -24,7 +33,7 @@ pub enum NoResult<E> {
     Full,
     /// The deadline passed while it was queued: never sent, and it never will be.
     NotSent,
-    /// The deadline passed while it was in flight.
+    /// The deadline passed while it was in flight, or its call panicked.
     InFlight,
     /// The batch failed.
     Failed(E),
@@ -33,14 +42,24 @@ pub enum NoResult<E> {
 }
 
 /// Batches items of `T` into calls that give one `R` an item, or one `E` for all. Cheap to clone.
-#[derive(Debug)]
-pub struct Batcher<T, R, E> {
-    _marker: PhantomData<fn(T) -> Result<R, E>>,
-}
+///
+/// Its task ends when the last handle is dropped or [`Batcher::close`] has returned.
+pub struct Batcher<T, R, E>(Arc<Handle<T, R, E>>);
 
 impl<T, R, E> Clone for Batcher<T, R, E> {
     fn clone(&self) -> Self {
-        Self { _marker: PhantomData }
+        Self(self.0.clone())
+    }
+}
+
+impl<T, R, E> fmt::Debug for Batcher<T, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queue = self.0.0.lock();
+        f.debug_struct("Batcher")
+            .field("limits", &self.0.0.limits)
+            .field("waiting", &queue.waiting.len())
+            .field("taken", &queue.taken)
+            .finish()
     }
 }
 
@@ -52,29 +71,278 @@ where
 {
     /// Starts the batcher's task. `call` gets the items of a batch and the latest of their deadlines; it gives
     /// one result an item, in order.
-    pub fn new<F, Fut>(_limits: Limits, _call: F) -> Self
+    pub fn new<F, Fut>(limits: Limits, call: F) -> Self
     where
         F: Fn(Vec<T>, Instant) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
     {
-        todo!()
+        let queue = Queue {
+            waiting: BTreeMap::new(),
+            next: 0,
+            taken: 0,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            limits,
+            queue: Mutex::new(queue),
+            work: Notify::new(),
+            finished: Notify::new(),
+        });
+        tokio::spawn(send_batches(shared.clone(), call));
+        Self(Arc::new(Handle(shared)))
     }
 
-    /// Sends one item with the next batch and waits for its result until `deadline`.
+    /// Sends one item with the next batch and waits for its result until `deadline`. A future that is dropped
+    /// while its item is queued takes the item back.
     ///
     /// # Errors
     /// [`NoResult`] says whether the item was ever sent.
-    pub async fn run(&self, _item: T, _deadline: Instant) -> Result<R, NoResult<E>> {
-        todo!()
+    pub async fn run(&self, item: T, deadline: Instant) -> Result<R, NoResult<E>> {
+        let shared = &*self.0.0;
+        let (reply, mut result) = oneshot::channel();
+        let mut place = shared.enter(Waiting {
+            item,
+            deadline,
+            reply,
+        })?;
+        let answered = match timeout_at(deadline, &mut result).await {
+            Ok(answered) => answered.ok(),
+            Err(_) if place.give_up() => return Err(NoResult::NotSent),
+            Err(_) => result.try_recv().ok(),
+        };
+        place.queued = false;
+        match answered {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(error)) => Err(NoResult::Failed(error)),
+            None => Err(NoResult::InFlight),
+        }
     }
 
     /// How many items wait.
     pub fn queued(&self) -> usize {
-        todo!()
+        self.0.0.lock().waiting.len()
     }
 
     /// Takes no more, and returns when all that was taken has its result.
     pub async fn close(&self) {
-        todo!()
+        let shared = &*self.0.0;
+        shared.shut();
+        let mut finished = std::pin::pin!(shared.finished.notified());
+        loop {
+            finished.as_mut().enable();
+            if shared.lock().is_finished() {
+                return;
+            }
+            finished.as_mut().await;
+            finished.set(shared.finished.notified());
+        }
     }
 }
+
+/// What all handles share; the batcher's task ends some time after the last of them.
+struct Handle<T, R, E>(Arc<Shared<T, R, E>>);
+
+impl<T, R, E> Drop for Handle<T, R, E> {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
+struct Shared<T, R, E> {
+    limits: Limits,
+    queue: Mutex<Queue<T, R, E>>,
+    /// Told when the queue is no longer empty, and when it shuts.
+    work: Notify,
+    /// Told when the queue is shut and nothing is left.
+    finished: Notify,
+}
+
+struct Queue<T, R, E> {
+    /// By order of arrival. Whoever removes an entry decides its fate: the task sends it, its waiter takes it back.
+    waiting: BTreeMap<u64, Waiting<T, R, E>>,
+    next: u64,
+    /// Items in flight.
+    taken: usize,
+    closed: bool,
+}
+
+impl<T, R, E> Queue<T, R, E> {
+    fn is_finished(&self) -> bool {
+        self.closed && self.taken == 0 && self.waiting.is_empty()
+    }
+}
+
+struct Waiting<T, R, E> {
+    item: T,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<R, E>>,
+}
+
+impl<T, R, E> Shared<T, R, E> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T, R, E>> {
+        // No code of a caller runs under the lock, so a poisoned queue is still whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, waiting: Waiting<T, R, E>) -> Result<Place<'_, T, R, E>, NoResult<E>> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(NoResult::Closed);
+        }
+        if queue.waiting.len() >= self.limits.queued {
+            return Err(NoResult::Full);
+        }
+        let number = queue.next;
+        queue.next += 1;
+        let was_empty = queue.waiting.is_empty();
+        queue.waiting.insert(number, waiting);
+        drop(queue);
+        if was_empty {
+            self.work.notify_one();
+        }
+        Ok(Place {
+            shared: self,
+            number,
+            queued: true,
+        })
+    }
+
+    fn take_batch(&self) -> Option<Vec<Waiting<T, R, E>>> {
+        let mut queue = self.lock();
+        let size = queue.waiting.len().min(self.limits.batch.max(1));
+        if size == 0 {
+            return None;
+        }
+        queue.taken += size;
+        Some(
+            (0..size)
+                .map_while(|_| queue.waiting.pop_first())
+                .map(|(_, waiting)| waiting)
+                .collect(),
+        )
+    }
+
+    fn shut(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+}
+
+/// A place in the queue, given up when its waiter goes away.
+struct Place<'a, T, R, E> {
+    shared: &'a Shared<T, R, E>,
+    number: u64,
+    queued: bool,
+}
+
+impl<T, R, E> Place<'_, T, R, E> {
+    /// Takes the item back; `false` when it was already sent.
+    fn give_up(&mut self) -> bool {
+        self.queued = false;
+        let mut queue = self.shared.lock();
+        let removed = queue.waiting.remove(&self.number);
+        if queue.is_finished() {
+            self.shared.finished.notify_waiters();
+        }
+        drop(queue);
+        removed.is_some()
+    }
+}
+
+impl<T, R, E> Drop for Place<'_, T, R, E> {
+    fn drop(&mut self) {
+        if self.queued {
+            self.give_up();
+        }
+    }
+}
+
+/// Items in flight: counted off when their waiters have been told, or when the call panicked.
+struct Taken<T, R, E> {
+    shared: Arc<Shared<T, R, E>>,
+    items: usize,
+}
+
+impl<T, R, E> Drop for Taken<T, R, E> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.taken -= self.items;
+        if queue.is_finished() {
+            self.shared.finished.notify_waiters();
+        }
+    }
+}
+
+async fn send_batches<T, R, E, F, Fut>(shared: Arc<Shared<T, R, E>>, call: F)
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    E: Clone + Send + 'static,
+    F: Fn(Vec<T>, Instant) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(shared.limits.in_flight.max(1)));
+    loop {
+        // The slot first, the items then: the other way round makes batches of one.
+        let slot = slots
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let batch = loop {
+            if let Some(batch) = shared.take_batch() {
+                break batch;
+            }
+            if shared.lock().closed {
+                return;
+            }
+            shared.work.notified().await;
+        };
+        let taken = Taken {
+            shared: shared.clone(),
+            items: batch.len(),
+        };
+        let mut deadline = batch[0].deadline;
+        let mut items = Vec::with_capacity(batch.len());
+        let mut replies = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            deadline = deadline.max(waiting.deadline);
+            items.push(waiting.item);
+            replies.push(waiting.reply);
+        }
+        tokio::spawn(finish(call(items, deadline), replies, slot, taken));
+    }
+}
+
+async fn finish<T, R, E: Clone>(
+    call: impl Future<Output = Result<Vec<R>, E>>,
+    replies: Vec<oneshot::Sender<Result<R, E>>>,
+    slot: OwnedSemaphorePermit,
+    taken: Taken<T, R, E>,
+) {
+    let results = call.await;
+    // The next batch leaves before the clients of this one wake.
+    drop(slot);
+    // A waiter that has gone away does not take its result; nobody misses it.
+    match results {
+        Ok(results) => {
+            assert_eq!(
+                results.len(),
+                replies.len(),
+                "a call gives one result an item"
+            );
+            for (reply, result) in replies.into_iter().zip(results) {
+                let _gone = reply.send(Ok(result));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _gone = reply.send(Err(error.clone()));
+            }
+        }
+    }
+    drop(taken);
+}
+
+#[cfg(test)]
+mod tests;
