@@ -1,11 +1,46 @@
-//! What all servers have in common from the outside: arguments, log file, signals.
+//! What all servers have in common from the outside: arguments, log file, listeners, signals. Must not know what a
+//! server serves.
 
-use std::path::PathBuf;
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep},
+};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::layout::Layout;
 
+/// A log file is put aside once it is this large, in bytes.
+pub const LOG_FILE_BYTES: usize = 10 << 20;
+/// How many log files that were put aside are kept, as `<node>.log.1` (the youngest) and so on.
+pub const LOG_FILES_KEPT: usize = 4;
+/// How many lines may wait for the disk. Beyond it lines are dropped: a slow disk must not stop the order path.
+pub const LOG_QUEUE_LINES: usize = 65_536;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// How long a bind waits for an address that is still in use: by the process before it, or as the near end of an
+/// outgoing connection, since the default ports lie in the range from which the kernel takes those.
+const BIND_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries to bind.
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+/// Time in UTC (RFC 3339) with milliseconds.
+const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
+
 /// The arguments of every server: `catalog-raft -c 4 -i 2`.
 #[derive(Debug, Clone, clap::Parser)]
+#[command(version)]
 pub struct Args {
     /// The layout: a number N for cluster-config/config_N.toml, or a path.
     #[arg(short = 'c', long = "config", default_value = "4")]
@@ -20,26 +55,151 @@ pub struct Args {
 
 /// Keeps the log's writer alive; drop it last.
 #[derive(Debug)]
-pub struct LogGuard {}
+pub struct LogGuard {
+    _writer: WorkerGuard,
+}
 
 /// Logs to `<run-dir>/<node>.log`, rotated by size, and to standard error when that is a terminal. The level comes
 /// from `RUST_LOG`, default `info`. Panics are logged too.
 ///
 /// # Errors
 /// When the file cannot be made.
-pub fn start_logging(_args: &Args, _node: &str) -> anyhow::Result<LogGuard> {
-    todo!()
+pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| {
+            format!(
+                "RUST_LOG={text} is not a filter; write for example `info` or `debug,openraft=warn`"
+            )
+        })?,
+        _ => EnvFilter::new("info"),
+    };
+    let (file, writer) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_QUEUE_LINES)
+        .thread_name("log")
+        .finish(log_file(&args.run_dir, node)?);
+    let file = tracing_subscriber::fmt::layer()
+        .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
+        .with_ansi(false)
+        .with_target(false)
+        .with_thread_names(true)
+        .with_writer(file);
+    let terminal = std::io::stderr().is_terminal().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
+            .with_target(false)
+            .with_writer(std::io::stderr)
+    });
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(file)
+        .with(terminal)
+        .try_init()
+        .context("logging was started twice in one process")?;
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}");
+        report(panic);
+    }));
+    Ok(LogGuard { _writer: writer })
+}
+
+/// Opens `<run_dir>/<node>.log`. [`FileRotate`] swallows a file that it cannot open, so that is tried first.
+fn log_file(run_dir: &Path, node: &str) -> anyhow::Result<FileRotate<AppendCount>> {
+    let path = run_dir.join(format!("{node}.log"));
+    std::fs::create_dir_all(run_dir)
+        .and_then(|()| {
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)
+        })
+        .with_context(|| {
+            format!(
+                "cannot write the log {}; choose another --run-dir or correct its rights",
+                path.display()
+            )
+        })?;
+    let limit = ContentLimit::BytesSurpassed(LOG_FILE_BYTES);
+    Ok(FileRotate::new(
+        path,
+        AppendCount::new(LOG_FILES_KEPT),
+        limit,
+        Compression::None,
+        None,
+    ))
 }
 
 /// Binds a listener, with `SO_REUSEADDR`; refuses an address beyond loopback unless the layout says `insecure`.
 ///
 /// # Errors
 /// Says what to do.
-pub async fn bind(_layout: &Layout, _address: &str) -> anyhow::Result<tokio::net::TcpListener> {
-    todo!()
+pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener> {
+    let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
+        .await
+        .with_context(|| {
+            format!("cannot resolve {address}; correct the layout or the name service")
+        })?
+        .collect();
+    if let Some(open) = resolved
+        .iter()
+        .find(|at| !layout.insecure && !at.ip().is_loopback())
+    {
+        bail!(
+            "{address} is {open}, beyond loopback, and traffic is neither encrypted nor authenticated; \
+             use a loopback address, or say `insecure = true` in the layout if the network is trusted"
+        );
+    }
+    let Some(&at) = resolved.first() else {
+        bail!("{address} resolves to nothing; correct the layout")
+    };
+    let give_up = Instant::now() + BIND_PATIENCE;
+    loop {
+        match listen(at) {
+            Ok(listener) => return Ok(listener),
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < give_up =>
+            {
+                sleep(BIND_PAUSE).await
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                bail!(
+                    "cannot listen on {address}: another program uses it; stop that program or give this server another port in the layout"
+                )
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                bail!(
+                    "cannot listen on {address}: it is not an address of this machine; correct the layout, or start this server where it lives"
+                )
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot listen on {address}")),
+        }
+    }
+}
+
+fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if at.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
 }
 
 /// Returns when SIGTERM or SIGINT arrives.
 pub async fn terminated() {
-    todo!()
+    let (mut term, mut int) = match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
+        (Ok(term), Ok(int)) => (term, int),
+        // Without handlers both signals keep their default effect, which ends the process as well.
+        _ => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = term.recv() => tracing::info!("SIGTERM received"),
+        _ = int.recv() => tracing::info!("SIGINT received"),
+    }
 }

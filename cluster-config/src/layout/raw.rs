@@ -1,0 +1,168 @@
+//! A layout as its TOML spells it: the defaults, and the units in the names. Must not judge what it reads.
+
+use std::{path::Path, time::Duration};
+
+use serde::Deserialize;
+
+use super::{CatalogNode, EdgeNode, RaftTimes};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layout {
+    #[serde(default = "cluster")]
+    cluster: String,
+    #[serde(default)]
+    insecure: bool,
+    items: Option<std::path::PathBuf>,
+    #[serde(default)]
+    raft: Raft,
+    #[serde(default = "deadline_ms")]
+    deadline_ms: u64,
+    #[serde(default = "freshness_ms")]
+    freshness_ms: u64,
+    #[serde(default = "cache")]
+    cache: bool,
+    #[serde(default = "cache_entries")]
+    cache_entries: usize,
+    #[serde(default = "queue")]
+    queue: usize,
+    #[serde(default)]
+    log_requests: bool,
+    #[serde(default)]
+    catalog: Vec<Catalog>,
+    #[serde(default)]
+    order: Vec<Edge>,
+    #[serde(default)]
+    frontend: Vec<Edge>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalog {
+    id: u64,
+    client: String,
+    peer: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edge {
+    id: u64,
+    address: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raft {
+    heartbeat_ms: u64,
+    election_min_ms: u64,
+    election_max_ms: u64,
+    snapshot_entries: u64,
+    snapshot_bytes: u64,
+    log_kept_entries: u64,
+    log_cache_bytes: u64,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 50,
+            election_min_ms: 200,
+            election_max_ms: 400,
+            snapshot_entries: 200_000,
+            snapshot_bytes: 256 << 20,
+            log_kept_entries: 50_000,
+            log_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+fn cluster() -> String {
+    "bookshop".into()
+}
+
+fn deadline_ms() -> u64 {
+    5000
+}
+
+fn freshness_ms() -> u64 {
+    1000
+}
+
+fn cache() -> bool {
+    true
+}
+
+fn cache_entries() -> usize {
+    100_000
+}
+
+fn queue() -> usize {
+    8192
+}
+
+impl Layout {
+    /// Names and sorts the nodes, and gives the times their type. `folder` is where a relative `items` is.
+    pub(super) fn into_layout(self, folder: &Path) -> Result<super::Layout, String> {
+        let items = self.items.map(|path| folder.join(path));
+        if let Some(path) = items.as_ref().filter(|path| !path.is_file()) {
+            return Err(format!(
+                "`items` names {}, which is not a file; write a path relative to the layout's folder",
+                path.display()
+            ));
+        }
+        let mut catalogs: Vec<CatalogNode> = self
+            .catalog
+            .into_iter()
+            .map(|node| CatalogNode {
+                id: node.id,
+                name: format!("catalog-{}", node.id),
+                client: node.client,
+                peer: node.peer,
+            })
+            .collect();
+        catalogs.sort_by_key(|node| node.id);
+        Ok(super::Layout {
+            cluster: self.cluster,
+            insecure: self.insecure,
+            items,
+            raft: self.raft.into_times(),
+            deadline: Duration::from_millis(self.deadline_ms),
+            freshness: Duration::from_millis(self.freshness_ms),
+            cache: self.cache,
+            cache_entries: self.cache_entries,
+            queue: self.queue,
+            log_requests: self.log_requests,
+            catalogs,
+            orders: edges("order", self.order),
+            frontends: edges("frontend", self.frontend),
+        })
+    }
+}
+
+impl Raft {
+    fn into_times(self) -> RaftTimes {
+        RaftTimes {
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+            election_min: Duration::from_millis(self.election_min_ms),
+            election_max: Duration::from_millis(self.election_max_ms),
+            snapshot_entries: self.snapshot_entries,
+            snapshot_bytes: self.snapshot_bytes,
+            log_kept_entries: self.log_kept_entries,
+            log_cache_bytes: self.log_cache_bytes,
+        }
+    }
+}
+
+fn edges(kind: &str, nodes: Vec<Edge>) -> Vec<EdgeNode> {
+    let mut nodes: Vec<EdgeNode> = nodes
+        .into_iter()
+        .map(|node| EdgeNode {
+            id: node.id,
+            name: format!("{kind}-{}", node.id),
+            address: node.address,
+        })
+        .collect();
+    nodes.sort_by_key(|node| node.id);
+    nodes
+}
