@@ -65,12 +65,7 @@ pub fn command_action(operation: &Operation) -> Option<Action> {
     match *operation {
         Operation::SetCost(item_number, cost) => Some(change(item_number, Some(cost), None)),
         Operation::ChangeStock(item_number, delta) => Some(change(item_number, None, Some(delta))),
-        Operation::Buy(item_number) => Some(Action::PlaceOrder {
-            lines: vec![Line {
-                item_number,
-                quantity: 1,
-            }],
-        }),
+        Operation::Buy(item_number) => Some(Action::PlaceOrder { lines: vec![Line { item_number, quantity: 1 }] }),
         Operation::List
         | Operation::Search(_)
         | Operation::Lookup(_)
@@ -206,42 +201,30 @@ fn or_null(item: Option<&Item>, put: impl FnOnce(&mut Writer, &Item)) -> Bytes {
 /// Status and body of a write's answer.
 pub fn write_body(operation: &Operation, outcome: &Outcome) -> (u16, Bytes) {
     match (operation, outcome) {
-        (_, Outcome::KeyReused) => (
-            422,
-            error_body(
-                "this Idempotency-Key was used before by a request with another content: use a new one",
-            ),
-        ),
+        (_, Outcome::KeyReused) => {
+            (422, error_body("this Idempotency-Key was used before by a request with another content: use a new one"))
+        }
         (_, Outcome::Expired) => (
             422,
             error_body(
                 "expired: the request came so late that it can no longer be told from a repeated one, and nothing was done: send it again with a new Idempotency-Key",
             ),
         ),
-        (Operation::SetCost(n, cost), Outcome::Changed(_)) => (
-            200,
-            string_body(&format!("Cost of item :{n} successfully updated to:{cost}")),
-        ),
-        (Operation::ChangeStock(n, delta), Outcome::Changed(_)) => (
-            200,
-            string_body(&format!(
-                "Quantity of record {n} successfully changed by {delta}"
-            )),
-        ),
+        (Operation::SetCost(n, cost), Outcome::Changed(_)) => {
+            (200, string_body(&format!("Cost of item :{n} successfully updated to:{cost}")))
+        }
+        (Operation::ChangeStock(n, delta), Outcome::Changed(_)) => {
+            (200, string_body(&format!("Quantity of record {n} successfully changed by {delta}")))
+        }
         (
             Operation::SetCost(..) | Operation::ChangeStock(..),
             Outcome::NoSuchItem { .. } | Outcome::BelowZero { .. } | Outcome::TooLarge,
         ) => (200, Bytes::from_static(b"\"error in update operation\"")),
-        (Operation::Buy(_), Outcome::Placed(_)) => {
-            (200, Bytes::from_static(b"\"Record successfully bought\""))
-        }
+        (Operation::Buy(_), Outcome::Placed(_)) => (200, Bytes::from_static(b"\"Record successfully bought\"")),
         (Operation::Buy(_), Outcome::OutOfStock { .. } | Outcome::NoSuchItem { .. }) => {
             (200, Bytes::from_static(b"\"Item is unavailable.\""))
         }
-        _ => (
-            422,
-            error_body("the request cannot be carried out as it stands, and nothing was done"),
-        ),
+        _ => (422, error_body("the request cannot be carried out as it stands, and nothing was done")),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Must not know how an order server reaches the catalog.
 
+pub mod view;
+
 use std::sync::Arc;
 
 use catalog_client::{Answer, Command, NodeId};

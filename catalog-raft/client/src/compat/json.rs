@@ -55,10 +55,7 @@ impl Writer {
             '\x08' => self.raw("\\b"),
             '\x0c' => self.raw("\\f"),
             // Beyond the basic plane this is a surrogate pair, as in Python.
-            c => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .for_each(|&unit| self.escape_unit(unit)),
+            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| self.escape_unit(unit)),
         }
     }
 

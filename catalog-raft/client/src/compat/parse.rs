@@ -50,11 +50,7 @@ pub fn parse_get(path: &str) -> Option<Result<Operation, BadRequest>> {
 
 /// Parses a POST: its path (with or without the trailing slash), content type and body. `None` when nothing is
 /// posted to this path: [`methods_of`] tells whether it exists.
-pub fn parse_post(
-    path: &str,
-    content_type: Option<&str>,
-    body: &[u8],
-) -> Option<Result<Operation, BadRequest>> {
+pub fn parse_post(path: &str, content_type: Option<&str>, body: &[u8]) -> Option<Result<Operation, BadRequest>> {
     let (word, rest) = split(path)?;
     (has_post(word) && is_post_shape(rest)).then(|| post(word, content_type, body))
 }
@@ -86,10 +82,7 @@ fn has_post(word: Word) -> bool {
 }
 
 fn is_write(word: Word) -> bool {
-    matches!(
-        word,
-        Word::SetCost | Word::ChangeStock | Word::Buy | Word::Invalidate
-    )
+    matches!(word, Word::SetCost | Word::ChangeStock | Word::Buy | Word::Invalidate)
 }
 
 fn is_post_shape(rest: Option<&str>) -> bool {
@@ -97,9 +90,7 @@ fn is_post_shape(rest: Option<&str>) -> bool {
 }
 
 fn get(word: Word, rest: Option<&str>) -> Result<Operation, BadRequest> {
-    let arguments: Vec<&str> = rest
-        .map(|rest| rest.splitn(4, '/').collect())
-        .unwrap_or_default();
+    let arguments: Vec<&str> = rest.map(|rest| rest.splitn(4, '/').collect()).unwrap_or_default();
     match (word, &arguments[..]) {
         (Word::List, []) => Ok(Operation::List),
         (Word::Search, [topic]) if !topic.is_empty() => {
@@ -110,14 +101,12 @@ fn get(word: Word, rest: Option<&str>) -> Result<Operation, BadRequest> {
         (Word::Name, [n]) => Ok(Operation::Name(item_number(decode(n)?.parse()?)?)),
         (Word::Buy, [n]) => Ok(Operation::Buy(item_number(decode(n)?.parse()?)?)),
         (Word::Invalidate, [n]) => Ok(Operation::Invalidate(item_number(decode(n)?.parse()?)?)),
-        (Word::SetCost, [n, cost]) => Ok(Operation::SetCost(
-            item_number(decode(n)?.parse()?)?,
-            check_cost(decode(cost)?.parse()?)?,
-        )),
-        (Word::ChangeStock, [n, delta]) => Ok(Operation::ChangeStock(
-            item_number(decode(n)?.parse()?)?,
-            check_delta(decode(delta)?.parse()?)?,
-        )),
+        (Word::SetCost, [n, cost]) => {
+            Ok(Operation::SetCost(item_number(decode(n)?.parse()?)?, check_cost(decode(cost)?.parse()?)?))
+        }
+        (Word::ChangeStock, [n, delta]) => {
+            Ok(Operation::ChangeStock(item_number(decode(n)?.parse()?)?, check_delta(decode(delta)?.parse()?)?))
+        }
         _ => Err(bad(format!("the path must be {}", shape(word)))),
     }
 }
@@ -163,46 +152,28 @@ struct StockBody {
 }
 
 fn post(word: Word, content_type: Option<&str>, body: &[u8]) -> Result<Operation, BadRequest> {
-    let essence = content_type
-        .and_then(|text| text.split(';').next())
-        .unwrap_or_default();
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
     if !essence.trim().eq_ignore_ascii_case("application/json") {
-        return Err(BadRequest {
-            status: 415,
-            message: "the content type must be application/json".to_owned(),
-        });
+        return Err(BadRequest { status: 415, message: "the content type must be application/json".to_owned() });
     }
     if body.len() > MAX_BODY {
-        return Err(BadRequest {
-            status: 413,
-            message: format!("the body is longer than {MAX_BODY} bytes"),
-        });
+        return Err(BadRequest { status: 413, message: format!("the body is longer than {MAX_BODY} bytes") });
     }
     let item = |body: ItemBody| item_number(body.item_number);
     match word {
-        Word::Search => Ok(Operation::Search(check_topic(
-            object::<SearchBody>(body)?.topic,
-        )?)),
+        Word::Search => Ok(Operation::Search(check_topic(object::<SearchBody>(body)?.topic)?)),
         Word::Lookup => Ok(Operation::Lookup(item(object(body)?)?)),
         Word::Quantity => Ok(Operation::Quantity(item(object(body)?)?)),
         Word::Buy => Ok(Operation::Buy(item(object(body)?)?)),
         Word::SetCost => {
             let body: CostBody = object(body)?;
-            Ok(Operation::SetCost(
-                item_number(body.item_number)?,
-                check_cost(body.cost)?,
-            ))
+            Ok(Operation::SetCost(item_number(body.item_number)?, check_cost(body.cost)?))
         }
         Word::ChangeStock => {
             let body: StockBody = object(body)?;
-            Ok(Operation::ChangeStock(
-                item_number(body.item_number)?,
-                check_delta(body.quantity)?,
-            ))
+            Ok(Operation::ChangeStock(item_number(body.item_number)?, check_delta(body.quantity)?))
         }
-        Word::List | Word::Name | Word::Invalidate => {
-            Err(bad("nothing is posted to this path".to_owned()))
-        }
+        Word::List | Word::Name | Word::Invalidate => Err(bad("nothing is posted to this path".to_owned())),
     }
 }
 
@@ -212,12 +183,8 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadRequest> {
         return Err(bad("the body is not a JSON object".to_owned()));
     }
     // The error may quote the body: what is said back stays a sentence.
-    serde_json::from_slice(body).map_err(|e| {
-        bad(format!("the body is not the operation's: {e}")
-            .chars()
-            .take(MAX_MESSAGE)
-            .collect())
-    })
+    serde_json::from_slice(body)
+        .map_err(|e| bad(format!("the body is not the operation's: {e}").chars().take(MAX_MESSAGE).collect()))
 }
 
 /// An integer as far as the surface knows them; what is beyond becomes [`Integer::Beyond`], refused by every check.
@@ -273,26 +240,20 @@ impl de::Visitor<'_> for IntegerVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
-        text.parse().map_err(|NotAnInteger| {
-            E::invalid_value(de::Unexpected::Other("another string"), &self)
-        })
+        text.parse().map_err(|NotAnInteger| E::invalid_value(de::Unexpected::Other("another string"), &self))
     }
 }
 
 fn item_number(n: Integer) -> Result<ItemNumber, BadRequest> {
     match n {
         Integer::Is(n) if n >= 1 && n.unsigned_abs() <= MAX_NUMBER => Ok(n.unsigned_abs()),
-        _ => Err(bad(format!(
-            "an item number must be from 1 to {MAX_NUMBER}"
-        ))),
+        _ => Err(bad(format!("an item number must be from 1 to {MAX_NUMBER}"))),
     }
 }
 
 fn check_cost(cost: Integer) -> Result<u64, BadRequest> {
     match cost {
-        Integer::Is(cost) if cost >= 0 && cost.unsigned_abs() <= MAX_NUMBER => {
-            Ok(cost.unsigned_abs())
-        }
+        Integer::Is(cost) if cost >= 0 && cost.unsigned_abs() <= MAX_NUMBER => Ok(cost.unsigned_abs()),
         _ => Err(bad(format!("a cost must be from 0 to {MAX_NUMBER}"))),
     }
 }
@@ -300,17 +261,13 @@ fn check_cost(cost: Integer) -> Result<u64, BadRequest> {
 fn check_delta(delta: Integer) -> Result<i64, BadRequest> {
     match delta {
         Integer::Is(delta) if delta.unsigned_abs() <= MAX_NUMBER => Ok(delta),
-        _ => Err(bad(format!(
-            "a change of quantity must be from -{MAX_NUMBER} to {MAX_NUMBER}"
-        ))),
+        _ => Err(bad(format!("a change of quantity must be from -{MAX_NUMBER} to {MAX_NUMBER}"))),
     }
 }
 
 fn check_topic(topic: String) -> Result<String, BadRequest> {
     if topic.len() > MAX_TOPIC {
-        return Err(bad(format!(
-            "a topic must not be longer than {MAX_TOPIC} bytes"
-        )));
+        return Err(bad(format!("a topic must not be longer than {MAX_TOPIC} bytes")));
     }
     Ok(topic)
 }
@@ -333,14 +290,9 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, BadRequest> {
             byte => byte,
         });
     }
-    String::from_utf8(bytes)
-        .map(Cow::Owned)
-        .map_err(|_| malformed())
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| malformed())
 }
 
 fn bad(message: String) -> BadRequest {
-    BadRequest {
-        status: 400,
-        message,
-    }
+    BadRequest { status: 400, message }
 }

@@ -20,28 +20,10 @@ fn item(item_number: u64, title: &str, topic: &str, cost: u64, quantity: u64) ->
 
 fn first_four() -> [Item; 4] {
     [
-        item(
-            1,
-            "How to get a good grade in 677 in 20 minutes a day",
-            "Distributed_systems",
-            50,
-            100,
-        ),
+        item(1, "How to get a good grade in 677 in 20 minutes a day", "Distributed_systems", 50, 100),
         item(2, "RPCs for Dummies", "Distributed_systems", 51, 101),
-        item(
-            3,
-            "Xen and the Art of Surviving Graduate School",
-            "Graduate_School",
-            12,
-            100,
-        ),
-        item(
-            4,
-            "Cooking for the Impatient Graduate Student",
-            "Graduate_School",
-            2,
-            10,
-        ),
+        item(3, "Xen and the Art of Surviving Graduate School", "Graduate_School", 12, 100),
+        item(4, "Cooking for the Impatient Graduate Student", "Graduate_School", 2, 10),
     ]
 }
 
@@ -51,12 +33,7 @@ fn changed() -> Outcome {
 
 fn placed() -> Outcome {
     let id = crate::CommandId(1);
-    Outcome::Placed(Arc::new(Order {
-        id,
-        version: Version { revision: 1, n: 0 },
-        time_ms: 0,
-        lines: vec![],
-    }))
+    Outcome::Placed(Arc::new(Order { id, version: Version { revision: 1, n: 0 }, time_ms: 0, lines: vec![] }))
 }
 
 #[track_caller]
@@ -69,22 +46,10 @@ fn golden(body: &[u8], length: usize, text: &str) {
 fn bodies_of_reads_are_equal_to_the_byte() {
     let [one, two, _, four] = first_four();
     golden(&quantity_body(Some(&one)), 17, r#"{"quantity": 100}"#);
-    let sold = Item {
-        cost: 10,
-        quantity: 99,
-        ..one.clone()
-    };
+    let sold = Item { cost: 10, quantity: 99, ..one.clone() };
     golden(&quantity_body(Some(&sold)), 16, r#"{"quantity": 99}"#);
-    golden(
-        &name_body(Some(&one)),
-        63,
-        r#"{"title": "How to get a good grade in 677 in 20 minutes a day"}"#,
-    );
-    golden(
-        &name_body(Some(&four)),
-        55,
-        r#"{"title": "Cooking for the Impatient Graduate Student"}"#,
-    );
+    golden(&name_body(Some(&one)), 63, r#"{"title": "How to get a good grade in 677 in 20 minutes a day"}"#);
+    golden(&name_body(Some(&four)), 55, r#"{"title": "Cooking for the Impatient Graduate Student"}"#);
     golden(
         &lookup_body(Some(&sold)),
         91,
@@ -113,61 +78,16 @@ fn bodies_of_writes_are_equal_to_the_byte() {
         assert_eq!(status, 200);
         body
     };
-    golden(
-        &body(Operation::SetCost(1, 10), changed()),
-        44,
-        r#""Cost of item :1 successfully updated to:10""#,
-    );
-    golden(
-        &body(Operation::ChangeStock(1, -1), changed()),
-        49,
-        r#""Quantity of record 1 successfully changed by -1""#,
-    );
-    golden(
-        &body(Operation::Buy(1), placed()),
-        28,
-        r#""Record successfully bought""#,
-    );
-    let gone = Outcome::OutOfStock {
-        item_number: 1,
-        wanted: 1,
-        left: 0,
-    };
-    golden(
-        &body(Operation::Buy(1), gone),
-        22,
-        r#""Item is unavailable.""#,
-    );
-    golden(
-        &body(Operation::Buy(9), Outcome::NoSuchItem { item_number: 9 }),
-        22,
-        r#""Item is unavailable.""#,
-    );
+    golden(&body(Operation::SetCost(1, 10), changed()), 44, r#""Cost of item :1 successfully updated to:10""#);
+    golden(&body(Operation::ChangeStock(1, -1), changed()), 49, r#""Quantity of record 1 successfully changed by -1""#);
+    golden(&body(Operation::Buy(1), placed()), 28, r#""Record successfully bought""#);
+    let gone = Outcome::OutOfStock { item_number: 1, wanted: 1, left: 0 };
+    golden(&body(Operation::Buy(1), gone), 22, r#""Item is unavailable.""#);
+    golden(&body(Operation::Buy(9), Outcome::NoSuchItem { item_number: 9 }), 22, r#""Item is unavailable.""#);
     let error = r#""error in update operation""#;
-    golden(
-        &body(
-            Operation::SetCost(9, 1),
-            Outcome::NoSuchItem { item_number: 9 },
-        ),
-        27,
-        error,
-    );
-    golden(
-        &body(
-            Operation::ChangeStock(1, -9),
-            Outcome::BelowZero {
-                item_number: 1,
-                left: 2,
-            },
-        ),
-        27,
-        error,
-    );
-    golden(
-        &body(Operation::ChangeStock(1, 9), Outcome::TooLarge),
-        27,
-        error,
-    );
+    golden(&body(Operation::SetCost(9, 1), Outcome::NoSuchItem { item_number: 9 }), 27, error);
+    golden(&body(Operation::ChangeStock(1, -9), Outcome::BelowZero { item_number: 1, left: 2 }), 27, error);
+    golden(&body(Operation::ChangeStock(1, 9), Outcome::TooLarge), 27, error);
 }
 
 #[test]
@@ -207,41 +127,20 @@ fn strings_are_escaped_as_python_does() {
 fn paths_of_gets() {
     let ok = |path: &str| parse_get(path).unwrap().unwrap();
     assert_eq!(ok("/list"), Operation::List);
-    assert_eq!(
-        ok("/search/Distributed_systems"),
-        Operation::Search("Distributed_systems".into())
-    );
-    assert_eq!(
-        ok("/search/b%C3%BCcher%2f%20+"),
-        Operation::Search("bücher/ +".into())
-    );
+    assert_eq!(ok("/search/Distributed_systems"), Operation::Search("Distributed_systems".into()));
+    assert_eq!(ok("/search/b%C3%BCcher%2f%20+"), Operation::Search("bücher/ +".into()));
     assert_eq!(ok("/lookup/1"), Operation::Lookup(1));
     assert_eq!(ok("/lookup/%31"), Operation::Lookup(1));
-    assert_eq!(
-        ok("/lookup/9007199254740992"),
-        Operation::Lookup(MAX_NUMBER)
-    );
+    assert_eq!(ok("/lookup/9007199254740992"), Operation::Lookup(MAX_NUMBER));
     assert_eq!(ok("/get_quantity/2"), Operation::Quantity(2));
     assert_eq!(ok("/get_name/3"), Operation::Name(3));
     assert_eq!(ok("/update_c/1/10"), Operation::SetCost(1, 10));
     assert_eq!(ok("/update_c/1/0"), Operation::SetCost(1, 0));
     assert_eq!(ok("/update_q/1/-1"), Operation::ChangeStock(1, -1));
-    assert_eq!(
-        ok("/update_q/1/-9007199254740992"),
-        Operation::ChangeStock(1, -(1 << 53))
-    );
+    assert_eq!(ok("/update_q/1/-9007199254740992"), Operation::ChangeStock(1, -(1 << 53)));
     assert_eq!(ok("/buy/7"), Operation::Buy(7));
     assert_eq!(ok("/invalidate/7"), Operation::Invalidate(7));
-    for path in [
-        "",
-        "/",
-        "list",
-        "/lists",
-        "/LIST",
-        "//lookup/1",
-        "/v1/items",
-        "/%6cist",
-    ] {
+    for path in ["", "/", "list", "/lists", "/LIST", "//lookup/1", "/v1/items", "/%6cist"] {
         assert_eq!(parse_get(path), None, "{path}");
     }
 }
@@ -298,86 +197,33 @@ fn paths_that_are_wrong_in_form() {
 
 #[test]
 fn bodies_of_posts() {
-    let ok = |path: &str, body: &str| {
-        parse_post(path, Some("application/json"), body.as_bytes())
-            .unwrap()
-            .unwrap()
-    };
-    assert_eq!(
-        ok("/search/", r#"{"topic": "Graduate_School"}"#),
-        Operation::Search("Graduate_School".into())
-    );
-    assert_eq!(
-        ok("/lookup/", r#"{"item_number": 1}"#),
-        Operation::Lookup(1)
-    );
-    assert_eq!(
-        ok("/lookup", " {\"item_number\":\"1\"}\n"),
-        Operation::Lookup(1)
-    );
-    assert_eq!(
-        ok("/get_quantity/", r#"{"item_number": 1}"#),
-        Operation::Quantity(1)
-    );
-    assert_eq!(
-        ok("/update_c/", r#"{"item_number": 1, "cost": "10"}"#),
-        Operation::SetCost(1, 10)
-    );
-    assert_eq!(
-        ok("/update_q/", r#"{"quantity": -1, "item_number": 1}"#),
-        Operation::ChangeStock(1, -1)
-    );
-    assert_eq!(
-        ok("/update_q/", r#"{"quantity": "-1", "item_number": "1"}"#),
-        Operation::ChangeStock(1, -1)
-    );
+    let ok = |path: &str, body: &str| parse_post(path, Some("application/json"), body.as_bytes()).unwrap().unwrap();
+    assert_eq!(ok("/search/", r#"{"topic": "Graduate_School"}"#), Operation::Search("Graduate_School".into()));
+    assert_eq!(ok("/lookup/", r#"{"item_number": 1}"#), Operation::Lookup(1));
+    assert_eq!(ok("/lookup", " {\"item_number\":\"1\"}\n"), Operation::Lookup(1));
+    assert_eq!(ok("/get_quantity/", r#"{"item_number": 1}"#), Operation::Quantity(1));
+    assert_eq!(ok("/update_c/", r#"{"item_number": 1, "cost": "10"}"#), Operation::SetCost(1, 10));
+    assert_eq!(ok("/update_q/", r#"{"quantity": -1, "item_number": 1}"#), Operation::ChangeStock(1, -1));
+    assert_eq!(ok("/update_q/", r#"{"quantity": "-1", "item_number": "1"}"#), Operation::ChangeStock(1, -1));
     assert_eq!(ok("/buy/", r#"{"item_number": 1}"#), Operation::Buy(1));
-    for path in [
-        "/list",
-        "/list/",
-        "/get_name/",
-        "/invalidate/",
-        "/lookup/1",
-        "/buy/1",
-        "/",
-        "/nothing/",
-    ] {
-        assert_eq!(
-            parse_post(path, Some("application/json"), b"{}"),
-            None,
-            "{path}"
-        );
+    for path in ["/list", "/list/", "/get_name/", "/invalidate/", "/lookup/1", "/buy/1", "/", "/nothing/"] {
+        assert_eq!(parse_post(path, Some("application/json"), b"{}"), None, "{path}");
     }
 }
 
 #[test]
 fn posts_that_are_wrong_in_form() {
-    let status = |content_type, body: &[u8]| {
-        parse_post("/buy/", content_type, body)
-            .unwrap()
-            .map_err(|e| e.status)
-    };
+    let status = |content_type, body: &[u8]| parse_post("/buy/", content_type, body).unwrap().map_err(|e| e.status);
     let good = br#"{"item_number": 1}"#;
-    for content_type in [
-        "application/json",
-        "Application/JSON; charset=utf-8",
-        " application/json ;x=y",
-    ] {
+    for content_type in ["application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"] {
         assert_eq!(status(Some(content_type), good), Ok(Operation::Buy(1)));
     }
-    for content_type in [
-        None,
-        Some(""),
-        Some("text/json"),
-        Some("application/jsonl"),
-        Some("text/plain; application/json"),
-    ] {
+    for content_type in
+        [None, Some(""), Some("text/json"), Some("application/jsonl"), Some("text/plain; application/json")]
+    {
         assert_eq!(status(content_type, good), Err(415));
     }
-    assert_eq!(
-        status(Some("application/json"), &[b' '; MAX_BODY + 1]),
-        Err(413)
-    );
+    assert_eq!(status(Some("application/json"), &[b' '; MAX_BODY + 1]), Err(413));
     for body in [
         "",
         " ",
@@ -409,20 +255,11 @@ fn posts_that_are_wrong_in_form() {
         r#"{item_number: 1}"#,
         "{\"item_number\": 1, \"\u{1}\": 1}",
     ] {
-        assert_eq!(
-            status(Some("application/json"), body.as_bytes()),
-            Err(400),
-            "{body}"
-        );
+        assert_eq!(status(Some("application/json"), body.as_bytes()), Err(400), "{body}");
     }
-    assert_eq!(
-        status(Some("application/json"), b"{\"item_number\": \"\xff\"}"),
-        Err(400)
-    );
+    assert_eq!(status(Some("application/json"), b"{\"item_number\": \"\xff\"}"), Err(400));
     let huge = format!("{{\"{}\": 1}}", "x".repeat(60_000));
-    let error = parse_post("/buy/", Some("application/json"), huge.as_bytes())
-        .unwrap()
-        .unwrap_err();
+    let error = parse_post("/buy/", Some("application/json"), huge.as_bytes()).unwrap().unwrap_err();
     assert_eq!((error.status, error.message.len() <= 1200), (400, true));
 }
 
@@ -439,25 +276,14 @@ fn methods_tell_405_from_404() {
 
 #[test]
 fn writes_become_actions() {
-    let buy = Action::PlaceOrder {
-        lines: vec![Line {
-            item_number: 3,
-            quantity: 1,
-        }],
-    };
+    let buy = Action::PlaceOrder { lines: vec![Line { item_number: 3, quantity: 1 }] };
     assert_eq!(command_action(&Operation::Buy(3)), Some(buy));
     assert_eq!(command_action(&Operation::Lookup(3)), None);
-    let Some(Action::ChangeItem {
-        cost, add_quantity, ..
-    }) = command_action(&Operation::SetCost(3, 9))
-    else {
+    let Some(Action::ChangeItem { cost, add_quantity, .. }) = command_action(&Operation::SetCost(3, 9)) else {
         panic!("set cost changes an item");
     };
     assert_eq!((cost, add_quantity), (Some(9), None));
-    let Some(Action::ChangeItem {
-        cost, add_quantity, ..
-    }) = command_action(&Operation::ChangeStock(3, -9))
-    else {
+    let Some(Action::ChangeItem { cost, add_quantity, .. }) = command_action(&Operation::ChangeStock(3, -9)) else {
         panic!("a change of stock changes an item");
     };
     assert_eq!((cost, add_quantity), (None, Some(-9)));
@@ -476,10 +302,7 @@ fn model(text: &str) -> String {
         0x20..=0x7f => char::from(unit as u8).to_string(),
         _ => format!("\\u{unit:04x}"),
     };
-    format!(
-        "\"{}\"",
-        text.encode_utf16().map(escape).collect::<String>()
-    )
+    format!("\"{}\"", text.encode_utf16().map(escape).collect::<String>())
 }
 
 proptest! {
