@@ -1,0 +1,310 @@
+//! The RocksDB of a replica: its options, its format version, its disk's incarnation, and the end of the process when
+//! a write fails. Knows column families by name only, and nothing of what they hold.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options, WriteBatch,
+};
+
+use super::keys::{self, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION};
+
+/// The folder of the database inside the replica's folder; the mark and the snapshots lie beside it.
+const DB_FOLDER: &str = "db";
+
+/// Write buffer of the log, bytes: some seconds of full load, so that a flush writes one large file and what was
+/// purged meanwhile is dropped without ever being written.
+const LOG_WRITE_BUFFER: usize = 32 << 20;
+/// Write buffers of the log: one that fills while two are being flushed, so that a slow disk does not stall appends.
+const LOG_WRITE_BUFFERS: i32 = 3;
+/// Write buffer of every other column family, bytes. What is rarely written is flushed early by
+/// [`MAX_WAL`], whatever its size.
+const WRITE_BUFFER: usize = 16 << 20;
+/// Write buffers of every other column family.
+const WRITE_BUFFERS: i32 = 2;
+/// Total size of the WAL files, bytes. A column family that is rarely written (`meta`, `items`) would pin them for
+/// ever; past this bound RocksDB flushes the ones that do. It is also what a restart replays at most: below a second.
+const MAX_WAL: u64 = 128 << 20;
+/// Files of the log that wait for a RocksDB compaction: purged entries are mostly gone before, and compacting the
+/// others brings nothing, because log reads start from a known key. 8 files of 32 MB.
+const LOG_COMPACTION_TRIGGER: i32 = 8;
+/// Files of the log from which writes are slowed, then stopped: far above the trigger.
+const LOG_SLOWDOWN: i32 = 32;
+const LOG_STOP: i32 = 48;
+/// Cache of blocks read from disk, shared by all column families, bytes.
+const BLOCK_CACHE: usize = 64 << 20;
+/// Bits a key of the filter on order ids: one false answer in a hundred.
+const FILTER_BITS: f64 = 10.0;
+/// Threads for flushes and RocksDB compactions: the cores belong to Raft.
+const BACKGROUND_JOBS: i32 = 2;
+/// Bytes of a table file after which its write-back is started, so that it does not pile up before a WAL sync.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+/// Files kept open.
+const MAX_OPEN_FILES: i32 = 512;
+/// RocksDB's own log file: bytes of one, and how many.
+const INFO_LOG_BYTES: usize = 4 << 20;
+const INFO_LOGS: usize = 2;
+
+/// Why a replica's folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("{0} is in use by another process: stop that one first, or name another data folder")]
+    Locked(PathBuf),
+    /// It was written by another version of this program.
+    #[error(
+        "{path} holds format {found}, this program reads format {FORMAT}: start it with the version that wrote it, or \
+         add the replica again under a new id with an empty folder"
+    )]
+    Format {
+        /// The database.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// What is on disk is damaged, or has lost something that was synced.
+    #[error("{path}: {what}; do not start it again under this id: replace the replica by one with a new id")]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// RocksDB refuses.
+    #[error("cannot open the database {path}: {source}")]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        source: rocksdb::Error,
+    },
+    /// The file system refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// An error of the file system about `path`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Damage found in `path`.
+    pub(crate) fn damaged(path: &Path, what: impl Display) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+/// The database of a replica. Cheap to clone; closed when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: DB,
+    dir: PathBuf,
+    incarnation: u128,
+}
+
+impl Db {
+    /// Opens the database in the replica's folder `dir`; makes both if they do not exist, synced before this returns.
+    ///
+    /// # Errors
+    /// [`OpenError`], when the replica must not start.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(DB_FOLDER);
+        fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        let db = open_database(&path)?;
+        let incarnation = check_identity(&db, &path)?;
+        // RocksDB syncs its own folder; that it exists is recorded in ours, and ours in its parent.
+        sync_dir(dir).map_err(OpenError::io(dir))?;
+        if let Some(parent) = dir.canonicalize().map_err(OpenError::io(dir))?.parent() {
+            sync_dir(parent).map_err(OpenError::io(parent))?;
+        }
+        Ok(Self { inner: Arc::new(Inner { db, dir: dir.to_owned(), incarnation }) })
+    }
+
+    /// The column family of that name, one of [`keys::ALL`].
+    pub fn cf(&self, name: &str) -> &ColumnFamily {
+        self.inner.db.cf_handle(name).expect("all column families are made at open")
+    }
+
+    /// RocksDB itself, for reads and snapshots.
+    pub fn raw(&self) -> &DB {
+        &self.inner.db
+    }
+
+    /// The random number that this disk was given when it was first opened.
+    pub fn incarnation(&self) -> u128 {
+        self.inner.incarnation
+    }
+
+    /// The replica's folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Writes a batch, atomically and in order with all others, into memory and the WAL: readable at once, durable
+    /// after the next [`Db::sync`]. When that fails the process ends.
+    pub fn write(&self, batch: WriteBatch) {
+        if let Err(error) = self.inner.db.write(batch) {
+            fatal("a write to the database failed", &error);
+        }
+    }
+
+    /// Makes durable all that was written before: one fdatasync. When that fails the process ends: what a failed
+    /// sync left behind is unknown, and a second one may report success about pages that were dropped.
+    pub fn sync(&self) {
+        if let Err(error) = self.inner.db.flush_wal(true) {
+            fatal("a sync of the write-ahead log failed", &error);
+        }
+    }
+}
+
+/// Ends the process because the disk failed it: nothing that was promised can be kept from here.
+///
+/// Aborts rather than exits: `exit` runs the destructors of RocksDB's thread pools, which wait for background work
+/// that may hang on the very disk that failed, while this process still holds its ports and its leadership.
+pub fn fatal(what: &str, error: &dyn Display) -> ! {
+    tracing::error!(%error, "{what}: this replica ends");
+    // The log may be buffered; standard error is not. Nothing can be done when it is closed.
+    let _ = writeln!(io::stderr(), "catalog-raft: {what}: {error}: this replica ends");
+    std::process::abort()
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn open_database(path: &Path) -> Result<DB, OpenError> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    // A column family of a later format must be opened to be read by its version check: unknown ones are opened too.
+    let mut names: BTreeSet<String> = keys::ALL.iter().map(|name| (*name).to_owned()).collect();
+    names.insert("default".to_owned());
+    if path.join("CURRENT").exists() {
+        names.extend(DB::list_cf(&Options::default(), path).map_err(|source| refused(path, source))?);
+    }
+    let families = names.into_iter().map(|name| {
+        let options = family_options(&name, &cache);
+        ColumnFamilyDescriptor::new(name, options)
+    });
+    DB::open_cf_descriptors(&database_options(), path, families).map_err(|source| refused(path, source))
+}
+
+fn refused(path: &Path, source: rocksdb::Error) -> OpenError {
+    let message = source.as_ref();
+    if message.contains("/LOCK:") || message.contains("lock hold by current process") {
+        return OpenError::Locked(path.to_owned());
+    }
+    match source.kind() {
+        rocksdb::ErrorKind::Corruption => OpenError::damaged(path, message),
+        _ => OpenError::Database { path: path.to_owned(), source },
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Recovers to the last consistent point whatever a crash left behind it. It would also drop synced records after
+    // damage in the middle, in silence: the mark (`mark.rs`) finds that out.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // Finds WAL files that are missing or too short among the closed ones.
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_paranoid_checks(true);
+    options.set_max_total_wal_size(MAX_WAL);
+    // fdatasync is enough on Linux: it writes the size of the file too.
+    options.set_use_fsync(false);
+    // A recycled WAL file holds old records behind the end, which weakens the finding of the end.
+    options.set_recycle_log_file_num(0);
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    options.set_avoid_unnecessary_blocking_io(true);
+    options.set_max_background_jobs(BACKGROUND_JOBS);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_log_level(LogLevel::Info);
+    options.set_max_log_file_size(INFO_LOG_BYTES);
+    options.set_keep_log_file_num(INFO_LOGS);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn family_options(name: &str, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    if name == CF_ORDER_IDS {
+        // Most ids that are asked for are new: the filter answers without a read.
+        blocks.set_bloom_filter(FILTER_BITS, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    if name == CF_LOG {
+        options.set_write_buffer_size(LOG_WRITE_BUFFER);
+        options.set_max_write_buffer_number(LOG_WRITE_BUFFERS);
+        options.set_level_zero_file_num_compaction_trigger(LOG_COMPACTION_TRIGGER);
+        options.set_level_zero_slowdown_writes_trigger(LOG_SLOWDOWN);
+        options.set_level_zero_stop_writes_trigger(LOG_STOP);
+    } else {
+        options.set_write_buffer_size(WRITE_BUFFER);
+        options.set_max_write_buffer_number(WRITE_BUFFERS);
+    }
+    options
+}
+
+/// Checks the format version and gives the incarnation; writes and syncs both into a fresh database.
+fn check_identity(db: &DB, path: &Path) -> Result<u128, OpenError> {
+    let meta = db.cf_handle(CF_META).expect("all column families are made at open");
+    let get = |key| db.get_cf(meta, key).map_err(|source| refused(path, source));
+    let integer = |what| OpenError::damaged(path, format!("its {what} is not an integer"));
+    match (get(META_FORMAT)?, get(META_INCARNATION)?) {
+        (Some(format), incarnation) => {
+            let found = u32::from_be_bytes(format.try_into().map_err(|_| integer("format version"))?);
+            if found != FORMAT {
+                return Err(OpenError::Format { path: path.to_owned(), found });
+            }
+            let incarnation = incarnation.ok_or_else(|| OpenError::damaged(path, "its incarnation is missing"))?;
+            Ok(u128::from_be_bytes(incarnation.try_into().map_err(|_| integer("incarnation"))?))
+        }
+        // Both are written in the first batch of all, so a database without them holds nothing.
+        (None, _) if is_empty(db, path)? => {
+            let incarnation = rand::random::<u128>();
+            let mut batch = WriteBatch::default();
+            batch.put_cf(meta, META_FORMAT, FORMAT.to_be_bytes());
+            batch.put_cf(meta, META_INCARNATION, incarnation.to_be_bytes());
+            db.write(batch).and_then(|()| db.flush_wal(true)).map_err(|source| refused(path, source))?;
+            Ok(incarnation)
+        }
+        (None, _) => Err(OpenError::damaged(path, "its format version is missing")),
+    }
+}
+
+fn is_empty(db: &DB, path: &Path) -> Result<bool, OpenError> {
+    for name in keys::ALL {
+        let mut keys = db.raw_iterator_cf(db.cf_handle(name).expect("all column families are made at open"));
+        keys.seek_to_first();
+        keys.status().map_err(|source| refused(path, source))?;
+        if keys.valid() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
