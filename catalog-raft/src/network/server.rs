@@ -1,0 +1,172 @@
+//! The answering side: each connection is handed to Raft until it breaks.
+
+use std::{io, path::Path, pin::pin, sync::Arc};
+
+use bytes::BytesMut;
+use catalog_client::{
+    NodeId,
+    frame::{FrameReader, Purpose, decode, encode, put_frame, write_frame},
+};
+use futures::{StreamExt, stream};
+use openraft::raft::TransferLeaderError;
+use tokio::{
+    io::AsyncWriteExt,
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
+
+use super::wire::{Append, Appended, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind};
+use crate::{
+    raft::{Raft, Snapshot, SnapshotMeta, StoredMembership},
+    storage::SnapshotReceiver,
+};
+
+/// Answers that go out in one write.
+const WRITE_TOGETHER: usize = 64;
+
+/// Who this replica is.
+#[derive(Debug)]
+pub struct Identity {
+    /// The cluster's name.
+    pub cluster: String,
+    /// `catalog-2`.
+    pub name: String,
+    /// Its id.
+    pub id: NodeId,
+    /// The incarnation of its disk.
+    pub incarnation: u128,
+}
+
+/// Serves one Raft connection whose handshake has succeeded, until it closes.
+///
+/// # Errors
+/// As the socket's, or `InvalidData`; the connection is closed in either case.
+pub async fn serve_raft(
+    raft: &Raft,
+    snapshots: &Path,
+    purpose: Purpose,
+    reader: FrameReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    match purpose {
+        Purpose::RaftData | Purpose::RaftHeartbeat => serve_appends(raft, reader, writer).await,
+        Purpose::RaftVote => serve_votes(raft, reader, writer).await,
+        Purpose::RaftSnapshot => receive_snapshot(raft, snapshots, reader, writer).await,
+        other => Err(invalid(format!("{other:?} is no purpose of Raft"))),
+    }
+}
+
+async fn serve_appends(raft: &Raft, reader: FrameReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
+    let failure = Arc::new(std::sync::Mutex::new(None));
+    let noted = failure.clone();
+    let requests = stream::unfold(Some(reader), move |reader| {
+        let noted = noted.clone();
+        async move {
+            let mut reader = reader?;
+            match reader.next().await.and_then(|frame| frame.map(request).transpose()) {
+                Ok(Some(request)) => Some((request, Some(reader))),
+                Ok(None) => None,
+                Err(error) => {
+                    *noted.lock().expect("no holder of this lock can panic") = Some(error);
+                    None
+                }
+            }
+        }
+    });
+    let mut answers = pin!(raft.stream_append(requests.boxed()).ready_chunks(WRITE_TOGETHER));
+    while let Some(chunk) = answers.next().await {
+        let mut bytes = BytesMut::new();
+        for answer in chunk {
+            let answer = answer.map_err(io::Error::other)?;
+            put_frame(&mut bytes, kind::APPENDED, &encode(&Appended::from(answer)));
+        }
+        writer.write_all(&bytes).await?;
+    }
+    match failure.lock().expect("no holder of this lock can panic").take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn request(
+    frame: catalog_client::frame::Frame,
+) -> io::Result<openraft::raft::AppendEntriesRequest<crate::raft::TypeConfig>> {
+    match frame.kind {
+        kind::APPEND => Append::decode(&frame.payload),
+        other => Err(invalid(format!("an unexpected frame {other} among appends"))),
+    }
+}
+
+async fn serve_votes(
+    raft: &Raft,
+    mut reader: FrameReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    while let Some(frame) = reader.next().await? {
+        match frame.kind {
+            kind::VOTE => {
+                let ballot: Ballot = decode(&frame.payload)?;
+                let cast = Cast::from(raft.vote(ballot.into()).await.map_err(io::Error::other)?);
+                write_frame(&mut writer, kind::CAST, &encode(&cast)).await?;
+            }
+            kind::PRE_VOTE => {
+                let ballot: Ballot = decode(&frame.payload)?;
+                let cast = Cast::from(raft.pre_vote(ballot.into()).await.map_err(io::Error::other)?);
+                write_frame(&mut writer, kind::CAST, &encode(&cast)).await?;
+            }
+            kind::TRANSFER => {
+                let transfer: Transfer = decode(&frame.payload)?;
+                let answer = match raft.handle_transfer_leader(transfer.into()).await.map_err(io::Error::other)? {
+                    Ok(()) => Transferred::Accepted,
+                    Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+                        Transferred::VoteChanged { expected: expected.into(), actual: actual.into() }
+                    }
+                    Err(TransferLeaderError::LogNotFlushed { expected, actual }) => Transferred::LogNotFlushed {
+                        expected: expected.map(Into::into),
+                        actual: actual.map(Into::into),
+                    },
+                };
+                write_frame(&mut writer, kind::TRANSFERRED, &encode(&answer)).await?;
+            }
+            other => return Err(invalid(format!("an unexpected frame {other} among votes"))),
+        }
+    }
+    Ok(())
+}
+
+async fn receive_snapshot(
+    raft: &Raft,
+    folder: &Path,
+    mut reader: FrameReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    let begin = match reader.next().await? {
+        Some(frame) if frame.kind == kind::SNAPSHOT_BEGIN => decode::<SnapshotBegin>(&frame.payload)?,
+        _ => return Err(invalid("a snapshot that does not begin".to_owned())),
+    };
+    let mut receiver = SnapshotReceiver::begin(folder, begin.length).await?;
+    loop {
+        match reader.next().await? {
+            Some(frame) if frame.kind == kind::SNAPSHOT_CHUNK => {
+                receiver.take(frame.payload).await?;
+                write_frame(&mut writer, kind::SNAPSHOT_TAKEN, &[]).await?;
+            }
+            Some(frame) if frame.kind == kind::SNAPSHOT_END => break,
+            _ => return Err(invalid("a snapshot cut short".to_owned())),
+        }
+    }
+    let last_log_id = begin.last_log_id.map(Into::into);
+    let meta = SnapshotMeta {
+        last_log_id,
+        last_membership: StoredMembership::new(begin.membership_log_id.map(Into::into), begin.membership.into()),
+    };
+    let file = receiver.finish(&meta).await?;
+    tracing::info!("received a snapshot of {} bytes up to {:?}", file.len(), begin.last_log_id);
+    let snapshot = Snapshot { meta, snapshot: file };
+    let response = raft.install_full_snapshot(begin.vote.into(), snapshot).await.map_err(io::Error::other)?;
+    let installed = Installed { vote: response.vote.into() };
+    write_frame(&mut writer, kind::SNAPSHOT_INSTALLED, &encode(&installed)).await
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}

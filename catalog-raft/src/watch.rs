@@ -1,0 +1,229 @@
+//! The bounded history of changes, and the streams of those who follow it.
+//!
+//! There is one history for all watchers, and a watcher is no more than a position in it: one that is too slow finds
+//! its position forgotten and is told so, however many there are. Must not know who watches, or why.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use catalog_client::{
+    Event, Revision,
+    frame::{FrameReader, decode, encode, write_frame},
+    protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
+};
+use tokio::{
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    sync::watch,
+    time::timeout,
+};
+
+/// The most changes kept: at 3,500 entries a second of one hot item about a minute, at 60,000 changes a second 3 s.
+pub const MAX_CHANGES: usize = 200_000;
+/// The most changes in one frame.
+const FRAME_CHANGES: usize = 2_000;
+/// How long a watcher may take to read one frame.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The changes of the last revisions.
+#[derive(Debug)]
+pub struct History {
+    kept: Mutex<Kept>,
+    progress: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// In ascending order of revision, all above `floor` and at most `upto`.
+    events: VecDeque<Event>,
+    changes: usize,
+    floor: Revision,
+    upto: Revision,
+}
+
+/// A stretch of history after a position.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where it ends: every event up to here is in it.
+    pub upto: Revision,
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+/// The position asked for is forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// The oldest position that can be resumed from.
+    pub oldest: Revision,
+}
+
+impl History {
+    /// A history that begins after `at`.
+    pub fn new(at: Revision) -> Self {
+        let kept = Kept { events: VecDeque::new(), changes: 0, floor: at, upto: at };
+        Self { kept: Mutex::new(kept), progress: watch::Sender::new(at) }
+    }
+
+    /// Adds events and moves the end to `upto`, in one step: an end never overtakes an event.
+    pub fn publish(&self, events: Vec<Event>, upto: Revision) {
+        let mut kept = self.lock();
+        for event in events {
+            debug_assert!(event.revision > kept.upto && event.revision <= upto, "events come in order, once");
+            kept.changes += event.changes.len();
+            kept.events.push_back(event);
+        }
+        kept.upto = upto;
+        while kept.changes > MAX_CHANGES {
+            let Some(oldest) = kept.events.pop_front() else { break };
+            kept.changes -= oldest.changes.len();
+            kept.floor = oldest.revision;
+        }
+        drop(kept);
+        self.progress.send_replace(upto);
+    }
+
+    /// Forgets everything up to `at`: a snapshot has been installed, and what led there is not known.
+    pub fn restart(&self, at: Revision) {
+        *self.lock() = Kept { events: VecDeque::new(), changes: 0, floor: at, upto: at };
+        self.progress.send_replace(at);
+    }
+
+    /// Everything after `after`, at most about [`FRAME_CHANGES`] changes. A position not yet reached gets an empty
+    /// stretch that ends there.
+    ///
+    /// # Errors
+    /// [`Compacted`].
+    pub fn since(&self, after: Revision) -> Result<Stretch, Compacted> {
+        let kept = self.lock();
+        if after < kept.floor {
+            return Err(Compacted { oldest: kept.floor });
+        }
+        let from = kept.events.partition_point(|event| event.revision <= after);
+        let mut events = Vec::new();
+        let mut changes = 0;
+        for event in kept.events.range(from..) {
+            if changes >= FRAME_CHANGES {
+                let upto = event.revision - 1;
+                return Ok(Stretch { upto, events });
+            }
+            changes += event.changes.len();
+            events.push(event.clone());
+        }
+        Ok(Stretch { upto: kept.upto.max(after), events })
+    }
+
+    /// Where it ends, and a way to wait for more.
+    pub fn progress(&self) -> watch::Receiver<Revision> {
+        self.progress.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no holder of this lock can panic")
+    }
+}
+
+/// Serves one watcher until it goes, falls behind the history, or the replica ends.
+///
+/// # Errors
+/// As the socket's, or `InvalidData`.
+pub async fn serve(
+    history: &History,
+    mut reader: FrameReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    let from: WatchFrom = match reader.next().await? {
+        Some(frame) if frame.kind == WATCH_FROM => decode(&frame.payload)?,
+        Some(frame) => return Err(unexpected(frame.kind)),
+        None => return Ok(()),
+    };
+    let mut progress = history.progress();
+    let mut position = from.after.unwrap_or_else(|| *progress.borrow());
+    let mut silent = true;
+    loop {
+        progress.borrow_and_update();
+        let (frame, upto) = match history.since(position) {
+            Ok(Stretch { upto, events }) => (WatchFrame::Events { prev: position, upto, events }, upto),
+            Err(Compacted { oldest }) => {
+                write(&mut writer, &WatchFrame::Compacted { oldest }).await?;
+                return Ok(());
+            }
+        };
+        if upto > position || silent {
+            write(&mut writer, &frame).await?;
+            position = upto;
+            silent = false;
+            continue;
+        }
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(Duration::from_millis(WATCH_IDLE_MS)) => silent = true,
+            frame = reader.next() => match frame? {
+                Some(frame) => return Err(unexpected(frame.kind)),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn write(writer: &mut OwnedWriteHalf, frame: &WatchFrame) -> io::Result<()> {
+    timeout(WRITE_PATIENCE, write_frame(writer, WATCH, &encode(frame)))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the watcher does not read")))
+}
+
+fn unexpected(kind: u8) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("an unexpected frame {kind} from a watcher"))
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog_client::{Change, Version};
+
+    use super::*;
+
+    fn event(revision: Revision) -> Event {
+        let version = Version { revision, n: 0 };
+        Event { revision, changes: vec![Change::Withdrawn { item_number: revision, topic: "t".into(), version }] }
+    }
+
+    fn follow(history: &History, mut position: Revision) -> Vec<Revision> {
+        let mut seen = Vec::new();
+        loop {
+            let stretch = history.since(position).unwrap();
+            seen.extend(stretch.events.iter().map(|event| event.revision));
+            if stretch.upto == position {
+                return seen;
+            }
+            position = stretch.upto;
+        }
+    }
+
+    #[test]
+    fn a_follower_sees_each_event_once_in_order_and_bookmarks_never_overtake() {
+        let history = History::new(10);
+        for revision in 11..=5_000 {
+            let events = if revision % 3 == 0 { vec![] } else { vec![event(revision)] };
+            history.publish(events, revision);
+        }
+        let expected: Vec<_> = (11..=5_000).filter(|revision| revision % 3 != 0).collect();
+        assert_eq!(follow(&history, 10), expected);
+        assert_eq!(follow(&history, 4_000), expected.iter().copied().filter(|r| *r > 4_000).collect::<Vec<_>>());
+        assert_eq!(history.since(6_000), Ok(Stretch { upto: 6_000, events: vec![] }));
+    }
+
+    #[test]
+    fn a_position_that_is_forgotten_is_compacted_and_nothing_else_is() {
+        let history = History::new(0);
+        for revision in 1..=MAX_CHANGES as u64 + 100 {
+            history.publish(vec![event(revision)], revision);
+        }
+        assert_eq!(history.since(99), Err(Compacted { oldest: 100 }));
+        assert_eq!(history.since(100).unwrap().events[0].revision, 101);
+        history.restart(1_000_000);
+        assert_eq!(history.since(999_999), Err(Compacted { oldest: 1_000_000 }));
+        assert_eq!(history.since(1_000_000), Ok(Stretch { upto: 1_000_000, events: vec![] }));
+    }
+}
