@@ -2,13 +2,17 @@
 //!
 //! Must not know how an order server reaches the catalog.
 
+mod delivery;
+mod orders;
+mod servers;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
-use std::sync::Arc;
-
-use catalog_client::{Answer, Command, NodeId};
+use catalog_client::{Action, Answer, Command, NodeId};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+
+pub use orders::Orders;
 
 /// Where an order server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +24,19 @@ pub struct Server {
 }
 
 /// The path of the batch route: the body is bincode of [`PlaceBatch`], the answer bincode of [`BatchAnswer`].
+/// Any status but 200 with 4xx or 503 means that nothing of the batch took or will take effect.
 pub const BATCH_PATH: &str = "/v1/orders:batch";
+/// The content type of both.
+pub const BATCH_CONTENT_TYPE: &str = "application/octet-stream";
+/// The most commands in one [`PlaceBatch`].
+pub const MAX_BATCH: usize = 1024;
+/// The most lines of all orders that are sent on together: each comes back with a title, and an answer must fit
+/// one frame of the catalog's peer port.
+pub const MAX_BATCH_LINES: usize = 16_384;
+/// The longest body of a batch request, in bytes.
+pub const MAX_BATCH_BODY: usize = 8 << 20;
+/// The longest body of a batch answer, in bytes.
+pub const MAX_BATCH_ANSWER: usize = 32 << 20;
 
 /// Many orders in one request. Append-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,37 +77,20 @@ pub enum NotPlaced {
     Unknown,
 }
 
-/// A handle on the order service. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Orders(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {}
-
-impl Orders {
-    /// A client; must be called within a tokio runtime. Watches the health of the servers in the background
-    /// and logs changes of it.
-    pub fn new(_sender: String, _servers: Vec<Server>) -> Self {
-        todo!()
+/// Cuts a batch, in order, into parts of at most [`MAX_BATCH_LINES`] lines; an order is never cut.
+pub fn parts_by_lines<T>(items: Vec<T>, command: impl Fn(&T) -> &Command) -> Vec<Vec<T>> {
+    let (mut parts, mut lines) = (Vec::new(), usize::MAX);
+    for item in items {
+        let more = match &command(&item).action {
+            Action::PlaceOrder { lines } => lines.len(),
+            _ => 1,
+        };
+        lines = lines.saturating_add(more);
+        if lines > MAX_BATCH_LINES {
+            parts.push(Vec::new());
+            lines = more;
+        }
+        parts.last_mut().expect("the first item begins a part").push(item);
     }
-
-    /// Places one order: coalesced with others that wait, sent to a live server by turn, re-issued to another
-    /// under the same id when one fails, until `deadline`.
-    ///
-    /// # Errors
-    /// [`NotPlaced`] says whether it may have been placed.
-    pub async fn place(&self, _command: Command, _deadline: Instant) -> Result<Placed, NotPlaced> {
-        let _ = &self.0;
-        todo!()
-    }
-
-    /// Each server and whether it is live.
-    pub fn servers(&self) -> Vec<(Server, bool)> {
-        todo!()
-    }
-
-    /// Takes no more, and returns when all that was taken has its answer.
-    pub async fn close(&self) {
-        todo!()
-    }
+    parts
 }

@@ -1,0 +1,171 @@
+//! The order servers: which of them are live, whose turn it is, and one HTTP exchange with one of them.
+//!
+//! Must not know what is done when an exchange fails.
+
+use std::{
+    error::Error,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use catalog_client::frame;
+use reqwest::{Client, Response, StatusCode, header::CONTENT_TYPE};
+
+use crate::{BATCH_CONTENT_TYPE, BATCH_PATH, BatchAnswer, MAX_BATCH_ANSWER, Server};
+
+/// Between two looks at a server's health.
+const HEALTH_EVERY: Duration = Duration::from_millis(250);
+/// How long a server may take to say that it is ready.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Idle connections kept to one server: there are never more batches than a few under way.
+const IDLE_CONNECTIONS: usize = 8;
+
+/// Why an exchange brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The server did nothing, and will do nothing.
+    #[error("{0}")]
+    NoEffect(String),
+    /// It may have got the request.
+    #[error("{0}")]
+    Lost(String),
+}
+
+#[derive(Debug)]
+struct Entry {
+    server: Server,
+    batch_url: String,
+    ready_url: String,
+    /// `None` until it was first seen or missed.
+    live: Mutex<Option<bool>>,
+}
+
+/// All order servers of the layout.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    entries: Vec<Entry>,
+    http: Client,
+    turn: AtomicUsize,
+}
+
+impl Servers {
+    pub(crate) fn new(sender: &str, servers: Vec<Server>) -> Self {
+        let http = Client::builder()
+            .user_agent(sender)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client without TLS and proxies needs nothing from its surroundings");
+        let entry = |server: Server| Entry {
+            batch_url: format!("http://{}{BATCH_PATH}", server.address),
+            ready_url: format!("http://{}/readyz", server.address),
+            live: Mutex::new(None),
+            server,
+        };
+        Self { entries: servers.into_iter().map(entry).collect(), http, turn: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All servers but the `excluded`, live ones first, each half beginning with the one whose turn is `turn`.
+    pub(crate) fn choose(&self, turn: usize, excluded: &[bool]) -> Option<usize> {
+        let by_turn = || (0..self.len()).map(|i| (turn + i) % self.len()).filter(|&i| !excluded[i]);
+        by_turn().find(|&i| self.is_live(i)).or_else(|| by_turn().next())
+    }
+
+    /// The next turn.
+    pub(crate) fn next_turn(&self) -> usize {
+        // Wraps around before it is as great as usize: turns are taken modulo the number of servers.
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.len().max(1)
+    }
+
+    pub(crate) fn is_live(&self, index: usize) -> bool {
+        *self.entries[index].live.lock().unwrap_or_else(PoisonError::into_inner) == Some(true)
+    }
+
+    pub(crate) fn view(&self) -> Vec<(Server, bool)> {
+        self.entries.iter().enumerate().map(|(i, entry)| (entry.server.clone(), self.is_live(i))).collect()
+    }
+
+    /// Notes what was seen of a server, and logs it if that is a change.
+    pub(crate) fn mark(&self, index: usize, seen: Result<(), &str>) {
+        let Entry { server: Server { name, address }, live, .. } = &self.entries[index];
+        let before = live.lock().unwrap_or_else(PoisonError::into_inner).replace(seen.is_ok());
+        match seen {
+            Ok(()) if before != Some(true) => tracing::info!(%address, "{name} is up"),
+            Err(why) if before != Some(false) => tracing::info!(%address, "{name} is down: {why}"),
+            _ => {}
+        }
+    }
+
+    /// Looks at one server's health for ever.
+    pub(crate) async fn watch(&self, index: usize) {
+        loop {
+            let seen = self.check(index).await;
+            self.mark(index, seen.as_ref().map(|_| ()).map_err(String::as_str));
+            tokio::time::sleep(HEALTH_EVERY).await;
+        }
+    }
+
+    async fn check(&self, index: usize) -> Result<(), String> {
+        let request = self.http.get(&self.entries[index].ready_url).timeout(HEALTH_TIMEOUT);
+        let response = request.send().await.map_err(|e| chain(&e))?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(format!("not ready ({status})")),
+        }
+    }
+
+    /// Sends one batch to one server.
+    pub(crate) async fn post(&self, index: usize, body: Bytes, patience: Duration) -> Result<BatchAnswer, Failure> {
+        let request = self.http.post(&self.entries[index].batch_url).timeout(patience);
+        let sent = request.header(CONTENT_TYPE, BATCH_CONTENT_TYPE).body(body).send().await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(e) if e.is_connect() || e.is_builder() => return Err(Failure::NoEffect(chain(&e))),
+            Err(e) => return Err(Failure::Lost(chain(&e))),
+        };
+        let status = response.status();
+        if status != StatusCode::OK {
+            let why = format!("answered {status}");
+            let no_effect = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+            return Err(if no_effect { Failure::NoEffect(why) } else { Failure::Lost(why) });
+        }
+        let body = whole(response).await.map_err(Failure::Lost)?;
+        frame::decode(&body).map_err(|e| Failure::Lost(format!("answered what is not an answer: {e}")))
+    }
+}
+
+async fn whole(mut response: Response) -> Result<BytesMut, String> {
+    let mut body = BytesMut::new();
+    while let Some(part) = response.chunk().await.map_err(|e| chain(&e))? {
+        if body.len() + part.len() > MAX_BATCH_ANSWER {
+            return Err(format!("answered more than {MAX_BATCH_ANSWER} bytes"));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+/// An error with its causes: reqwest's own text stops before what went wrong.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
