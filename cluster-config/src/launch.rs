@@ -18,8 +18,10 @@ use rustix::{
     process::Signal,
 };
 
+mod ports;
 mod process;
 
+pub use ports::free_addresses;
 pub use process::{Process, State};
 
 use crate::layout::Layout;
@@ -57,18 +59,28 @@ impl Cluster {
     /// Names of all nodes: catalogs, order servers, front ends.
     pub fn nodes(&self) -> Vec<String> {
         let layout = &self.layout;
-        let edges = layout
-            .orders
-            .iter()
-            .chain(&layout.frontends)
-            .map(|node| &node.name);
-        layout
-            .catalogs
-            .iter()
-            .map(|node| &node.name)
-            .chain(edges)
-            .cloned()
-            .collect()
+        let edges = layout.orders.iter().chain(&layout.frontends).map(|node| &node.name);
+        layout.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
+    }
+
+    /// Where a node answers HTTP: `host:port`.
+    pub fn address(&self, node: &str) -> Option<&str> {
+        self.find(node).ok().and_then(|node| node.addresses.first().copied())
+    }
+
+    /// Whether a node's address belongs to this machine, so that it can be started here.
+    pub fn is_local(&self, node: &str) -> bool {
+        let resolved = self.address(node).and_then(|address| address.to_socket_addrs().ok()).into_iter().flatten();
+        // Any port will do to learn whether the address can be bound here at all.
+        resolved.into_iter().any(|at| at.ip().is_loopback() || TcpListener::bind((at.ip(), 0)).is_ok())
+    }
+
+    /// Whether it makes sense to ask a node: it runs here and is not paused, or it lives elsewhere.
+    pub fn may_answer(&self, node: &str) -> bool {
+        match self.process(node).and_then(Process::state) {
+            Some(state) => state == State::Running,
+            None => !self.is_local(node),
+        }
     }
 
     /// Starts a node unless it runs. Returns whether it was started.
@@ -76,24 +88,15 @@ impl Cluster {
     /// # Errors
     /// Says what to do.
     pub fn start(&self, node: &str) -> anyhow::Result<bool> {
-        let Node {
-            binary,
-            id,
-            addresses,
-        } = self.find(node)?;
-        std::fs::create_dir_all(&self.run_dir)
-            .with_context(|| format!("cannot make {}", self.run_dir.display()))?;
+        let Node { binary, id, addresses } = self.find(node)?;
+        std::fs::create_dir_all(&self.run_dir).with_context(|| format!("cannot make {}", self.run_dir.display()))?;
         // Held until the pid file is written, so that two starts at once make one process.
         let _lock = self.lock(node)?;
         if self.process(node).is_some() {
             return Ok(false);
         }
         let program = self.run_dir.join("bin").join(binary);
-        ensure!(
-            program.is_file(),
-            "cannot start {node}: {} is missing; run make up",
-            program.display()
-        );
+        ensure!(program.is_file(), "cannot start {node}: {} is missing; run make up", program.display());
         for address in addresses {
             wait_until_free(node, address)?;
         }
@@ -112,8 +115,8 @@ impl Cluster {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))?;
-        let process = Process::of(child.id())
-            .with_context(|| format!("{node} ended at once; {}", self.where_it_says(node)))?;
+        let process =
+            Process::of(child.id()).with_context(|| format!("{node} ended at once; {}", self.where_it_says(node)))?;
         self.write_pid(node, process)?;
         // Reaps it if it ends while this program lives; afterwards init does.
         std::thread::spawn(move || child.wait());
@@ -137,14 +140,8 @@ impl Cluster {
     /// When it does not run.
     pub fn kill(&self, node: &str) -> anyhow::Result<()> {
         let process = self.running(node)?;
-        process
-            .signal(Signal::KILL)
-            .with_context(|| format!("cannot kill {node}"))?;
-        ensure!(
-            gone_within(process, KILL_PATIENCE),
-            "{node} (pid {}) was killed but does not go",
-            process.pid()
-        );
+        process.signal(Signal::KILL).with_context(|| format!("cannot kill {node}"))?;
+        ensure!(gone_within(process, KILL_PATIENCE), "{node} (pid {}) was killed but does not go", process.pid());
         Ok(())
     }
 
@@ -154,13 +151,9 @@ impl Cluster {
     /// When it does not run, or not go within `patience`.
     pub fn stop(&self, node: &str, patience: Duration) -> anyhow::Result<()> {
         let process = self.running(node)?;
-        process
-            .signal(Signal::TERM)
-            .with_context(|| format!("cannot stop {node}"))?;
+        process.signal(Signal::TERM).with_context(|| format!("cannot stop {node}"))?;
         // A paused process would see the SIGTERM only once it is resumed.
-        process
-            .signal(Signal::CONT)
-            .with_context(|| format!("cannot resume {node}"))?;
+        process.signal(Signal::CONT).with_context(|| format!("cannot resume {node}"))?;
         ensure!(
             gone_within(process, patience),
             "{node} (pid {}) did not end within {} s of SIGTERM; make kill NODE={node} ends it the hard way",
@@ -175,9 +168,7 @@ impl Cluster {
     /// # Errors
     /// When it does not run.
     pub fn pause(&self, node: &str) -> anyhow::Result<()> {
-        self.running(node)?
-            .signal(Signal::STOP)
-            .with_context(|| format!("cannot pause {node}"))
+        self.running(node)?.signal(Signal::STOP).with_context(|| format!("cannot pause {node}"))
     }
 
     /// SIGCONT.
@@ -185,9 +176,7 @@ impl Cluster {
     /// # Errors
     /// When it does not run.
     pub fn resume(&self, node: &str) -> anyhow::Result<()> {
-        self.running(node)?
-            .signal(Signal::CONT)
-            .with_context(|| format!("cannot resume {node}"))
+        self.running(node)?.signal(Signal::CONT).with_context(|| format!("cannot resume {node}"))
     }
 
     /// Copies the binaries `catalog-raft`, `order`, `frontend` from `from` to `run_dir/bin`, atomically.
@@ -195,9 +184,7 @@ impl Cluster {
     /// # Errors
     /// When one is missing.
     pub fn install_binaries(&self, from: &Path) -> anyhow::Result<()> {
-        BINARIES
-            .iter()
-            .try_for_each(|name| self.install(&from.join(name)))
+        BINARIES.iter().try_for_each(|name| self.install(&from.join(name)))
     }
 
     /// Copies one program to `run_dir/bin` under its own name, atomically: a process that runs the copy before it
@@ -206,71 +193,41 @@ impl Cluster {
     /// # Errors
     /// When it is missing.
     pub fn install(&self, program: &Path) -> anyhow::Result<()> {
-        let name = program
-            .file_name()
-            .with_context(|| format!("{} names no program", program.display()))?;
+        let name = program.file_name().with_context(|| format!("{} names no program", program.display()))?;
         let bin = self.run_dir.join("bin");
-        let staged = bin.join(format!(
-            ".{}.{}",
-            name.to_string_lossy(),
-            std::process::id()
-        ));
+        let staged = bin.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
         std::fs::create_dir_all(&bin)
             .and_then(|()| std::fs::copy(program, &staged))
             .and_then(|_| std::fs::rename(&staged, bin.join(name)))
             .with_context(|| {
-                format!(
-                    "cannot copy {} to {}; build first with make up",
-                    program.display(),
-                    bin.display()
-                )
+                format!("cannot copy {} to {}; build first with make up", program.display(), bin.display())
             })
     }
 
     fn find(&self, node: &str) -> anyhow::Result<Node<'_>> {
         let layout = &self.layout;
         if let Some(found) = layout.catalogs.iter().find(|known| known.name == node) {
-            return Ok(Node {
-                binary: BINARIES[0],
-                id: found.id,
-                addresses: vec![&found.client, &found.peer],
-            });
+            return Ok(Node { binary: BINARIES[0], id: found.id, addresses: vec![&found.client, &found.peer] });
         }
-        for (binary, nodes) in [
-            (BINARIES[1], &layout.orders),
-            (BINARIES[2], &layout.frontends),
-        ] {
+        for (binary, nodes) in [(BINARIES[1], &layout.orders), (BINARIES[2], &layout.frontends)] {
             if let Some(found) = nodes.iter().find(|known| known.name == node) {
-                return Ok(Node {
-                    binary,
-                    id: found.id,
-                    addresses: vec![&found.address],
-                });
+                return Ok(Node { binary, id: found.id, addresses: vec![&found.address] });
             }
         }
-        bail!(
-            "there is no node {node}; the nodes are {}",
-            self.nodes().join(", ")
-        )
+        bail!("there is no node {node}; the nodes are {}", self.nodes().join(", "))
     }
 
     fn running(&self, node: &str) -> anyhow::Result<Process> {
         self.find(node)?;
-        self.process(node)
-            .with_context(|| format!("{node} is not running"))
+        self.process(node).with_context(|| format!("{node} is not running"))
     }
 
     fn lock(&self, node: &str) -> anyhow::Result<File> {
         let path = self.run_dir.join(format!("{node}.lock"));
-        let file =
-            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let give_up = Instant::now() + LOCK_PATIENCE;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            ensure!(
-                error == rustix::io::Errno::WOULDBLOCK,
-                "cannot lock {}: {error}",
-                path.display()
-            );
+            ensure!(error == rustix::io::Errno::WOULDBLOCK, "cannot lock {}: {error}", path.display());
             ensure!(
                 Instant::now() < give_up,
                 "another program has been starting {node} for {} s; end it first",
@@ -295,11 +252,7 @@ impl Cluster {
 
     fn where_it_says(&self, node: &str) -> String {
         let path = |kind| self.run_dir.join(format!("{node}.{kind}"));
-        format!(
-            "{} and {} say why",
-            path("log").display(),
-            path("out").display()
-        )
+        format!("{} and {} say why", path("log").display(), path("out").display())
     }
 }
 
@@ -320,16 +273,12 @@ fn wait_until_free(node: &str, address: &str) -> anyhow::Result<()> {
         .to_socket_addrs()
         .ok()
         .and_then(|mut found| found.next())
-        .with_context(|| {
-            format!("cannot start {node}: {address} does not resolve; correct the layout")
-        })?;
+        .with_context(|| format!("cannot start {node}: {address} does not resolve; correct the layout"))?;
     let give_up = Instant::now() + PORT_PATIENCE;
     loop {
         match TcpListener::bind(at) {
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => {
-                sleep(POLL)
-            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => sleep(POLL),
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
                 "cannot start {node}: port {} is taken by another program; end that program or change {address} in the layout",
                 at.port()
@@ -338,8 +287,7 @@ fn wait_until_free(node: &str, address: &str) -> anyhow::Result<()> {
                 "cannot start {node}: {address} is not an address of this machine; correct the layout, or start it where it lives"
             ),
             Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot start {node}: cannot listen on {address}"));
+                return Err(error).with_context(|| format!("cannot start {node}: cannot listen on {address}"));
             }
         }
     }

@@ -113,30 +113,48 @@ impl Layout {
     /// # Errors
     /// Says what is wrong and where.
     pub fn load(selector: &str) -> Result<Self, Error> {
+        let (text, path) = Self::text(selector)?;
+        Self::parse(&text, &path)
+    }
+
+    /// The text of the layout that `selector` names, and the path that names it in errors.
+    fn text(selector: &str) -> Result<(String, PathBuf), Error> {
         let Ok(number) = selector.parse::<usize>() else {
-            let path = Path::new(selector);
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::Read(format!("{selector}: cannot read this layout ({error}); give a number from 1 to 4 or the path of a layout's file"))
+            let text = std::fs::read_to_string(selector).map_err(|error| {
+                Error::Read(format!(
+                    "{selector}: cannot read this layout ({error}); give a number from 1 to 4 or the path of a layout's file"
+                ))
             })?;
-            return Self::parse(&text, path);
+            return Ok((text, selector.into()));
         };
         let path = PathBuf::from(format!("cluster-config/config_{number}.toml"));
         match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path),
+            Ok(text) => Ok((text, path)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let Some(text) = number.checked_sub(1).and_then(|at| BUILT_IN.get(at)) else {
-                    return Err(Error::Read(format!(
+                match number.checked_sub(1).and_then(|at| BUILT_IN.get(at)) {
+                    Some(text) => Ok(((*text).into(), path)),
+                    None => Err(Error::Read(format!(
                         "there is no layout {number}: give a number from 1 to 4, the path of a layout's file, or write {}",
                         path.display()
-                    )));
-                };
-                Self::parse(text, &path)
+                    ))),
+                }
             }
-            Err(error) => Err(Error::Read(format!(
-                "{}: cannot read this layout: {error}",
-                path.display()
-            ))),
+            Err(error) => Err(Error::Read(format!("{}: cannot read this layout: {error}", path.display()))),
         }
+    }
+
+    /// The same layout as TOML, each of its servers at an address of `addresses` instead: client and peer of each
+    /// catalog, then order servers, then front ends.
+    ///
+    /// # Errors
+    /// When there are too few addresses, or the layout cannot be written as TOML.
+    pub fn moved_to(&self, addresses: &[String]) -> Result<String, Error> {
+        raw::Layout::moved(self, addresses).map_err(Error::Invalid)
+    }
+
+    /// How many addresses the layout uses.
+    pub fn address_count(&self) -> usize {
+        self.addresses().count()
     }
 
     /// The layout that `text` holds. `path` names it in errors, and its folder is where `items` is looked for.
@@ -145,47 +163,31 @@ impl Layout {
     /// Says what is wrong and what to do.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let invalid = |what: String| Error::Invalid(format!("{}: {what}", path.display()));
-        let raw: raw::Layout =
-            toml::from_str(text).map_err(|error| invalid(format!("not a layout: {error}")))?;
-        let layout = raw
-            .into_layout(path.parent().unwrap_or(Path::new("")))
-            .map_err(invalid)?;
+        let raw: raw::Layout = toml::from_str(text).map_err(|error| invalid(format!("not a layout: {error}")))?;
+        let layout = raw.into_layout(path.parent().unwrap_or(Path::new(""))).map_err(invalid)?;
         layout.check().map_err(invalid)?;
         Ok(layout)
     }
 
     /// Each address of the layout with the node that listens on it and what for.
     fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
-        let catalogs = self.catalogs.iter().flat_map(|node| {
-            [
-                (node.name.as_str(), node.client.as_str()),
-                (&node.name, &node.peer),
-            ]
-        });
-        let edges = self
-            .orders
+        let catalogs = self
+            .catalogs
             .iter()
-            .chain(&self.frontends)
-            .map(|node| (node.name.as_str(), node.address.as_str()));
+            .flat_map(|node| [(node.name.as_str(), node.client.as_str()), (&node.name, &node.peer)]);
+        let edges = self.orders.iter().chain(&self.frontends).map(|node| (node.name.as_str(), node.address.as_str()));
         catalogs.chain(edges)
     }
 
     fn check(&self) -> Result<(), String> {
         if self.cluster.is_empty()
             || self.cluster.len() > 64
-            || !self
-                .cluster
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            || !self.cluster.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         {
-            return Err(
-                "`cluster` must be 1 to 64 letters, digits, dots, dashes or underscores".into(),
-            );
+            return Err("`cluster` must be 1 to 64 letters, digits, dots, dashes or underscores".into());
         }
         if self.catalogs.is_empty() {
-            return Err(
-                "there is no catalog: add at least one [[catalog]] with id, client and peer".into(),
-            );
+            return Err("there is no catalog: add at least one [[catalog]] with id, client and peer".into());
         }
         check_ids("catalog", self.catalogs.iter().map(|node| node.id))?;
         check_ids("order", self.orders.iter().map(|node| node.id))?;
@@ -237,10 +239,7 @@ impl Layout {
             ("raft.election_max_ms", raft.election_max),
         ] {
             if value.is_zero() || value > MAX_TIME {
-                return Err(format!(
-                    "`{name}` must be from 1 to {} milliseconds",
-                    MAX_TIME.as_millis()
-                ));
+                return Err(format!("`{name}` must be from 1 to {} milliseconds", MAX_TIME.as_millis()));
             }
         }
         if raft.heartbeat * 2 > raft.election_min {
@@ -266,9 +265,7 @@ fn check_ids(kind: &str, ids: impl Iterator<Item = u64>) -> Result<(), String> {
             return Err(format!("[[{kind}]]: `id` must be at least 1"));
         }
         if !seen.insert(id) {
-            return Err(format!(
-                "[[{kind}]]: id {id} is given twice; give each an id of its own"
-            ));
+            return Err(format!("[[{kind}]]: id {id} is given twice; give each an id of its own"));
         }
     }
     Ok(())
@@ -276,24 +273,13 @@ fn check_ids(kind: &str, ids: impl Iterator<Item = u64>) -> Result<(), String> {
 
 /// The host of `host:port`, without the brackets of IPv6.
 fn host(address: &str) -> Result<&str, &'static str> {
-    let (host, port) = address
-        .rsplit_once(':')
-        .ok_or("has no port; write host:port")?;
+    let (host, port) = address.rsplit_once(':').ok_or("has no port; write host:port")?;
     if !matches!(port.parse::<u16>(), Ok(1..)) || port.starts_with('+') {
         return Err("has no port from 1 to 65535; write host:port");
     }
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        let ip: std::net::Ipv6Addr = inner
-            .parse()
-            .map_err(|_| "is not an IPv6 address in brackets")?;
-        return if ip.is_unspecified() {
-            Err(UNSPECIFIED)
-        } else {
-            Ok(inner)
-        };
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let ip: std::net::Ipv6Addr = inner.parse().map_err(|_| "is not an IPv6 address in brackets")?;
+        return if ip.is_unspecified() { Err(UNSPECIFIED) } else { Ok(inner) };
     }
     if host.contains(':') {
         return Err("is an IPv6 address without brackets; write [address]:port");
@@ -303,23 +289,16 @@ fn host(address: &str) -> Result<&str, &'static str> {
         Ok(ip) if ip.is_unspecified() => Err(UNSPECIFIED),
         Ok(_) => Ok(host),
         Err(_) if digits => Err("is neither a host name nor an IPv4 address"),
-        Err(_)
-            if host.len() > 253
-                || !host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
-        {
+        Err(_) if host.len() > 253 || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
             Err("has no usable host; write host:port with a host name, an IPv4 address, or [IPv6]")
         }
         Err(_) => Ok(host),
     }
 }
 
-const UNSPECIFIED: &str = "names every interface, but others must be able to connect to it; write this machine's own address or name";
+const UNSPECIFIED: &str =
+    "names every interface, but others must be able to connect to it; write this machine's own address or name";
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -1,1 +1,127 @@
-fn main() {}
+//! The program behind the Make targets: brings a cluster up on this machine, shows it, breaks it and heals it.
+//! Owns the command line; must not know how a server does its work, only what it says of itself over HTTP.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod ask;
+mod commands;
+mod demo;
+mod place;
+mod table;
+
+/// Brings a bookshop cluster up on this machine, shows it, breaks it and heals it.
+#[derive(Debug, Parser)]
+#[command(name = "cluster-config", version)]
+struct Cli {
+    /// The layout: a number N for cluster-config/config_N.toml, or a path. Default: the one that runs here, else 4.
+    #[arg(short = 'c', long = "config", global = true)]
+    config: Option<String>,
+    /// Where data, logs, pid files and the installed binaries live.
+    #[arg(long, default_value = "run", global = true)]
+    run_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts what does not run, and waits until the cluster serves.
+    Up {
+        /// The folder of freshly built binaries to install first.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Starts nothing: says so and succeeds if everything serves, else ends with status 3.
+        #[arg(long, conflicts_with = "from")]
+        check: bool,
+    },
+    /// Stops everything and keeps the data.
+    Down,
+    /// Removes data, logs and installed binaries of a cluster that is down.
+    Clean,
+    /// Shows all nodes: up or down, role, term, applied, lag.
+    Status {
+        /// Prints a JSON document instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// SIGKILL.
+    Kill {
+        /// A node's name, `leader` or `all`.
+        node: String,
+    },
+    /// SIGTERM, and waits; a leader hands over first.
+    Stop {
+        /// A node's name, `leader` or `all`.
+        node: String,
+    },
+    /// Starts a node again on its own data, and waits until it serves and has caught up.
+    #[command(alias = "start")]
+    Restart {
+        /// A node's name, `leader` or `all`.
+        node: String,
+    },
+    /// SIGSTOP.
+    Pause {
+        /// A node's name, `leader` or `all`.
+        node: String,
+    },
+    /// SIGCONT.
+    Resume {
+        /// A node's name or `all`.
+        node: String,
+    },
+    /// Follows a node's log.
+    Logs {
+        /// A node's name, `leader` or `all`.
+        node: String,
+    },
+    /// Tells the story of a crash on a cluster of its own: sell, kill, sell on, restart, catch up, sell again.
+    Demo {
+        /// The folder of the built binaries.
+        #[arg(long)]
+        from: PathBuf,
+        /// Kill only this one: a catalog's name, or `leader`. Default: `catalog-2`, and then the leader.
+        #[arg(long)]
+        victim: Option<String>,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config.as_deref();
+    if let Command::Demo { from, victim } = &cli.command {
+        return demo::run(config, &cli.run_dir, from, victim.as_deref()).await;
+    }
+    if let Command::Up { from, check } = &cli.command {
+        return commands::up::up(&place::create(config, &cli.run_dir)?, from.as_deref(), *check).await;
+    }
+    if let Command::Clean = &cli.command {
+        return commands::down::clean(&cli.run_dir).map(|()| ExitCode::SUCCESS);
+    }
+    let cluster = place::open(config, &cli.run_dir)?;
+    match &cli.command {
+        Command::Up { .. } | Command::Clean | Command::Demo { .. } => {}
+        Command::Down => commands::down::down(&cluster).await?,
+        Command::Status { json } => commands::status::status(&cluster, *json).await?,
+        Command::Kill { node } => commands::signals::kill(&cluster, node).await?,
+        Command::Stop { node } => commands::signals::stop(&cluster, node).await?,
+        Command::Restart { node } => commands::restart::restart(&cluster, node).await?,
+        Command::Pause { node } => commands::signals::pause(&cluster, node).await?,
+        Command::Resume { node } => commands::signals::resume(&cluster, node).await?,
+        Command::Logs { node } => commands::logs::logs(&cluster, node).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -16,9 +16,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{
-    EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::layout::Layout;
 
@@ -67,9 +65,7 @@ pub struct LogGuard {
 pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| {
-            format!(
-                "RUST_LOG={text} is not a filter; write for example `info` or `debug,openraft=warn`"
-            )
+            format!("RUST_LOG={text} is not a filter; write for example `info` or `debug,openraft=warn`")
         })?,
         _ => EnvFilter::new("info"),
     };
@@ -108,26 +104,12 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
 fn log_file(run_dir: &Path, node: &str) -> anyhow::Result<FileRotate<AppendCount>> {
     let path = run_dir.join(format!("{node}.log"));
     std::fs::create_dir_all(run_dir)
-        .and_then(|()| {
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)
-        })
+        .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&path))
         .with_context(|| {
-            format!(
-                "cannot write the log {}; choose another --run-dir or correct its rights",
-                path.display()
-            )
-        })?;
+        format!("cannot write the log {}; choose another --run-dir or correct its rights", path.display())
+    })?;
     let limit = ContentLimit::BytesSurpassed(LOG_FILE_BYTES);
-    Ok(FileRotate::new(
-        path,
-        AppendCount::new(LOG_FILES_KEPT),
-        limit,
-        Compression::None,
-        None,
-    ))
+    Ok(FileRotate::new(path, AppendCount::new(LOG_FILES_KEPT), limit, Compression::None, None))
 }
 
 /// Binds a listener, with `SO_REUSEADDR`; refuses an address beyond loopback unless the layout says `insecure`.
@@ -137,29 +119,20 @@ fn log_file(run_dir: &Path, node: &str) -> anyhow::Result<FileRotate<AppendCount
 pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener> {
     let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
         .await
-        .with_context(|| {
-            format!("cannot resolve {address}; correct the layout or the name service")
-        })?
+        .with_context(|| format!("cannot resolve {address}; correct the layout or the name service"))?
         .collect();
-    if let Some(open) = resolved
-        .iter()
-        .find(|at| !layout.insecure && !at.ip().is_loopback())
-    {
+    if let Some(open) = resolved.iter().find(|at| !layout.insecure && !at.ip().is_loopback()) {
         bail!(
             "{address} is {open}, beyond loopback, and traffic is neither encrypted nor authenticated; \
              use a loopback address, or say `insecure = true` in the layout if the network is trusted"
         );
     }
-    let Some(&at) = resolved.first() else {
-        bail!("{address} resolves to nothing; correct the layout")
-    };
+    let Some(&at) = resolved.first() else { bail!("{address} resolves to nothing; correct the layout") };
     let give_up = Instant::now() + BIND_PATIENCE;
     loop {
         match listen(at) {
             Ok(listener) => return Ok(listener),
-            Err(error)
-                if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < give_up =>
-            {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < give_up => {
                 sleep(BIND_PAUSE).await
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -178,11 +151,7 @@ pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener>
 }
 
 fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if at.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;
     socket.listen(BACKLOG)
@@ -190,10 +159,7 @@ fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Returns when SIGTERM or SIGINT arrives.
 pub async fn terminated() {
-    let (mut term, mut int) = match (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) {
+    let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(term), Ok(int)) => (term, int),
         // Without handlers both signals keep their default effect, which ends the process as well.
         _ => return std::future::pending().await,

@@ -34,10 +34,7 @@ impl Process {
     /// Reads what [`fmt::Display`] wrote: id and time of start.
     pub fn parse(text: &str) -> Option<Self> {
         let (pid, started) = text.trim().split_once(' ')?;
-        Some(Self {
-            pid: Pid::from_raw(pid.parse().ok()?)?,
-            started: started.parse().ok()?,
-        })
+        Some(Self { pid: Pid::from_raw(pid.parse().ok()?)?, started: started.parse().ok()? })
     }
 
     /// The process id.

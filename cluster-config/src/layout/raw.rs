@@ -2,11 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CatalogNode, EdgeNode, RaftTimes};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Layout {
     #[serde(default = "cluster")]
@@ -36,7 +36,7 @@ pub(super) struct Layout {
     frontend: Vec<Edge>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Catalog {
     id: u64,
@@ -44,14 +44,14 @@ struct Catalog {
     peer: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Edge {
     id: u64,
     address: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raft {
     heartbeat_ms: u64,
@@ -140,6 +140,47 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The layout `from` with its servers at `addresses`, in the order of [`super::Layout::moved_to`], as TOML.
+    pub(super) fn moved(from: &super::Layout, addresses: &[String]) -> Result<String, String> {
+        let mut next = addresses.iter().cloned();
+        let mut next = || next.next().ok_or("there are too few addresses for the layout");
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut catalog = Vec::new();
+        for node in &from.catalogs {
+            catalog.push(Catalog { id: node.id, client: next()?, peer: next()? });
+        }
+        let mut edges = |nodes: &[EdgeNode]| {
+            nodes.iter().map(|node| Ok(Edge { id: node.id, address: next()? })).collect::<Result<Vec<_>, &str>>()
+        };
+        let raft = &from.raft;
+        let layout = Self {
+            cluster: from.cluster.clone(),
+            insecure: from.insecure,
+            items: from.items.as_ref().map(std::path::absolute).transpose().map_err(|error| error.to_string())?,
+            raft: Raft {
+                heartbeat_ms: ms(raft.heartbeat),
+                election_min_ms: ms(raft.election_min),
+                election_max_ms: ms(raft.election_max),
+                snapshot_entries: raft.snapshot_entries,
+                snapshot_bytes: raft.snapshot_bytes,
+                log_kept_entries: raft.log_kept_entries,
+                log_cache_bytes: raft.log_cache_bytes,
+            },
+            deadline_ms: ms(from.deadline),
+            freshness_ms: ms(from.freshness),
+            cache: from.cache,
+            cache_entries: from.cache_entries,
+            queue: from.queue,
+            log_requests: from.log_requests,
+            order: edges(&from.orders)?,
+            frontend: edges(&from.frontends)?,
+            catalog,
+        };
+        toml::to_string(&layout).map_err(|error| error.to_string())
+    }
+}
+
 impl Raft {
     fn into_times(self) -> RaftTimes {
         RaftTimes {
@@ -157,11 +198,7 @@ impl Raft {
 fn edges(kind: &str, nodes: Vec<Edge>) -> Vec<EdgeNode> {
     let mut nodes: Vec<EdgeNode> = nodes
         .into_iter()
-        .map(|node| EdgeNode {
-            id: node.id,
-            name: format!("{kind}-{}", node.id),
-            address: node.address,
-        })
+        .map(|node| EdgeNode { id: node.id, name: format!("{kind}-{}", node.id), address: node.address })
         .collect();
     nodes.sort_by_key(|node| node.id);
     nodes

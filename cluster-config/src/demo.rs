@@ -1,0 +1,187 @@
+//! The story that `make demo` tells, on a cluster of its own below the run folder: sell, crash a replica, sell on,
+//! restart it, watch it catch up, sell again. Every step is printed with its figures and checked.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use cluster_config::{
+    Layout,
+    launch::{Cluster, free_addresses},
+};
+
+mod crash;
+mod shop;
+mod story;
+
+use crate::{
+    ask::{self, Ask},
+    commands::{down, serving, signals::STOP_PATIENCE, up},
+    table::table,
+};
+use shop::Shop;
+use story::Story;
+
+/// What the demo works with.
+struct Stage {
+    cluster: Cluster,
+    ask: Ask,
+    shop: Shop,
+    story: Story,
+}
+
+/// Runs the demo; its output is kept in `<run_dir>/demo.txt`, its cluster's data and logs in `<run_dir>/demo`.
+///
+/// # Errors
+/// When anything is not as it must be.
+pub async fn run(config: Option<&str>, run_dir: &Path, from: &Path, victim: Option<&str>) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let home = std::path::absolute(run_dir)?.join("demo");
+    clear(&home)?;
+    let cluster = prepare(config.unwrap_or("4"), &home)?;
+    let story = Story::begin(&run_dir.join("demo.txt"))?;
+    let shop = Shop::new(Ask::new()?, cluster.layout.frontends[0].address.clone());
+    let mut stage = Stage { cluster, ask: Ask::new()?, shop, story };
+    let told = tokio::select! {
+        told = tell(&mut stage, from, victim) => told,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let ended = end(&stage.cluster);
+    let outcome = told.and(ended);
+    let seconds = began.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(()) => stage.story.say(&format!("\nall as it must be, in {seconds:.1} s")),
+        Err(error) => stage.story.say(&format!("\nFAILED after {seconds:.1} s: {error:#}")),
+    }
+    println!("this story is kept in {}, its logs in {}", run_dir.join("demo.txt").display(), home.display());
+    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Ends what a demo that was itself killed left running, and removes its data.
+fn clear(home: &Path) -> anyhow::Result<()> {
+    let layout = home.join("layout.toml");
+    if let (Some(selector), true) = (layout.to_str(), layout.is_file()) {
+        end(&Cluster { layout: Layout::load(selector)?, selector: selector.into(), run_dir: home.into() })?;
+    }
+    if let Some(node) = down::running_in(home) {
+        bail!("{node} of an earlier demo is still running in {}: end it first", home.display());
+    }
+    match std::fs::remove_dir_all(home) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", home.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The layout `selector`, moved to free ports of this machine and written to `home`.
+fn prepare(selector: &str, home: &Path) -> anyhow::Result<Cluster> {
+    let layout = Layout::load(selector)?;
+    ensure!(
+        layout.catalogs.len() >= 3 && !layout.frontends.is_empty() && !layout.orders.is_empty(),
+        "layout {selector} cannot survive a crash, so there is no story: use layout 3 or 4, with three catalogs"
+    );
+    let path = home.join("layout.toml");
+    let text = layout.moved_to(&free_addresses(layout.address_count())?)?;
+    std::fs::create_dir_all(home)
+        .and_then(|()| std::fs::write(&path, text))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let selector = path.to_str().context("the run folder's path must be UTF-8")?.to_owned();
+    Ok(Cluster { layout: Layout::load(&selector)?, selector, run_dir: PathBuf::from(home) })
+}
+
+/// Stops whatever runs, all at once; what does not go by itself is killed.
+fn end(cluster: &Cluster) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        for node in cluster.nodes() {
+            if cluster.process(&node).is_some() {
+                scope.spawn(move || cluster.stop(&node, STOP_PATIENCE).or_else(|_| cluster.kill(&node)));
+            }
+        }
+    });
+    match down::running_in(&cluster.run_dir) {
+        Some(node) => bail!("{node} of the demo does not end"),
+        None => Ok(()),
+    }
+}
+
+async fn tell(stage: &mut Stage, from: &Path, victim: Option<&str>) -> anyhow::Result<()> {
+    bring_up(stage, from).await?;
+    stage.story.title("A client shops");
+    let (cost, quantity) = flow(stage, 10).await?;
+    ensure!(
+        (cost, quantity) == ((50, 10), (100, 99)),
+        "on fresh data the flow must show cost 50->10 and quantity 100->99"
+    );
+    let victims: Vec<&str> = victim.map_or(vec!["catalog-2", "leader"], |victim| vec![victim]);
+    let mut rows = Vec::new();
+    for (round, victim) in victims.into_iter().enumerate() {
+        let cost = 20 + 5 * round as u64;
+        rows.push(crash::crash(stage, victim, cost).await?);
+        stage.story.title("The client shops again");
+        flow(stage, cost + 1).await?;
+    }
+    stage.story.title("Summary");
+    let headings =
+        ["KILLED", "ROLE", "NOTICED", "FIRST BUY", "BUYS", "LOOKUPS", "ERRORS", "CAUGHT UP", "ENTRIES", "STATES"];
+    stage.story.say(&table(headings, &rows));
+    Ok(())
+}
+
+async fn bring_up(stage: &mut Stage, from: &Path) -> anyhow::Result<()> {
+    stage.story.title("A cluster comes up");
+    let began = Instant::now();
+    up::install(&stage.cluster, from)?;
+    let nodes = stage.cluster.nodes();
+    for node in &nodes {
+        stage.cluster.start(node)?;
+    }
+    serving::wait(&stage.cluster, &stage.ask, &nodes).await?;
+    let statuses = stage.ask.statuses(&stage.cluster).await;
+    let (leader, status) = ask::leader(&statuses).context("there is no leader")?;
+    stage.story.say(&format!(
+        "{} serve after {:.2} s; {leader} leads in term {}",
+        nodes.join(", "),
+        began.elapsed().as_secs_f64(),
+        status.term
+    ));
+    Ok(())
+}
+
+/// The client's flow: list, set the cost of item 1, search, buy, lookup, quantity, list. Returns cost and quantity of
+/// item 1, before and after.
+async fn flow(stage: &mut Stage, cost: u64) -> anyhow::Result<((u64, u64), (u64, u64))> {
+    let Stage { shop, story, .. } = stage;
+    let before = shop.list().await?;
+    let was = before.iter().find(|item| item.item_number == 1).context("item 1 is missing from the list")?;
+    story.say(&format!("list: {} books; item 1 costs {}, {} in stock", before.len(), was.cost, was.quantity));
+    story.say(&format!("set the cost of item 1 to {cost}: {}", shop.set_cost(1, cost).await?));
+    let found = shop.search("Distributed_systems").await?;
+    story.say(&format!("search Distributed_systems: {} books", found.len()));
+    let expected = before.iter().filter(|item| item.topic == "Distributed_systems").count();
+    ensure!(found.len() == expected, "the search must find {expected} books");
+    story.say(&format!("buy item 1: {}", shop.must_buy(1).await?));
+    let book = shop.lookup(1).await?;
+    story.say(&format!("lookup item 1: \"{}\", cost {}, {} in stock", book.title, book.cost, book.quantity));
+    let quantity = shop.quantity(1).await?;
+    story.say(&format!("quantity of item 1: {quantity}"));
+    let after = shop.list().await?;
+    let is = after.iter().find(|item| item.item_number == 1).context("item 1 is missing from the list")?;
+    story.say(&format!("list: cost {}->{}, quantity {}->{}", was.cost, is.cost, was.quantity, is.quantity));
+    ensure!(is.cost == cost && book.cost == cost, "the new cost {cost} must be seen at once");
+    ensure!(
+        [is.quantity, book.quantity, quantity].iter().all(|seen| *seen + 1 == was.quantity),
+        "the stock of item 1 must have gone from {} to {}",
+        was.quantity,
+        was.quantity.saturating_sub(1)
+    );
+    Ok(((was.cost, is.cost), (was.quantity, is.quantity)))
+}
+
+/// Milliseconds, as they are printed.
+fn ms(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1000.0)
+}
