@@ -61,8 +61,9 @@ pub fn clean(run_dir: &Path) -> anyhow::Result<()> {
         println!("nothing to clean");
         return Ok(());
     }
+    let known = ["bin", "built", "cluster.json"];
     ensure!(
-        run_dir.join("bin").is_dir() || run_dir.join("demo").is_dir() || run_dir.join("cluster.json").is_file(),
+        known.iter().any(|name| run_dir.join(name).exists()),
         "{} does not look like the run folder of a cluster; nothing was removed",
         run_dir.display()
     );

@@ -1,0 +1,104 @@
+# The store's commands. Each is explained by `make help`; the program behind most of them is cluster-config.
+
+# Where cargo builds. Shared by all clones on this machine, since RocksDB takes a quarter of an hour to compile;
+# CARGO_TARGET_DIR in the environment wins.
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/catalog-store/target
+export CARGO_TARGET_DIR
+
+# The layout: a number for cluster-config/config_N.toml or a path. Empty: the one that runs here, else 4.
+LAYOUT ?=
+NODE ?=
+# What `make demo` kills: a catalog, `leader`, or empty for catalog-2 and then the leader.
+VICTIM ?=
+
+# Freshly built programs of this clone; a running cluster has copies of its own.
+BUILT := run/built
+INSTALLED := run/bin/cluster-config
+CARGO := .ci/with-target cargo
+layout := $(if $(LAYOUT),-c '$(LAYOUT)')
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults tools build
+
+help: ## shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: ## builds, starts the cluster, waits until it serves [LAYOUT=4]
+	@if [ -x $(INSTALLED) ]; then \
+		$(INSTALLED) $(layout) up --check && exit 0; \
+		[ $$? -eq 3 ] || exit 1; \
+	fi; \
+	$(MAKE) --no-print-directory build && $(BUILT)/cluster-config $(layout) up --from $(BUILT)
+
+demo: build ## tells the story of a crash and a recovery, with figures [VICTIM=catalog-2|leader]
+	@$(BUILT)/cluster-config $(layout) demo --from $(BUILT) $(if $(VICTIM),--victim '$(VICTIM)')
+
+# What needs a cluster that is here already: never builds.
+define installed
+	@if [ ! -x $(INSTALLED) ]; then echo 'no cluster here: run make up first' >&2; exit 1; fi
+	@$(INSTALLED) $(layout)
+endef
+define needs_node
+	@if [ -z '$(NODE)' ]; then echo 'name a node: make $@ NODE=catalog-2 (or order-1, frontend-1, leader, all)' >&2; exit 1; fi
+endef
+
+status: ## shows all nodes: up or down, role, term, applied, lag
+	$(installed) status
+
+kill: ## SIGKILL [NODE=catalog-2, leader, all]
+	$(needs_node)
+	$(installed) kill '$(NODE)'
+
+stop: ## SIGTERM, and waits; a leader hands over first [NODE=...]
+	$(needs_node)
+	$(installed) stop '$(NODE)'
+
+restart: ## starts a node on its own data, waits until it has caught up [NODE=...]
+	$(needs_node)
+	$(installed) restart '$(NODE)'
+
+pause: ## SIGSTOP [NODE=...]
+	$(needs_node)
+	$(installed) pause '$(NODE)'
+
+resume: ## SIGCONT [NODE=...]
+	$(needs_node)
+	$(installed) resume '$(NODE)'
+
+logs: ## follows a node's log [NODE=...]
+	$(needs_node)
+	$(installed) logs '$(NODE)'
+
+# Down and clean are content when there is nothing to do. A clone that only ran tests or the demo has no INSTALLED.
+program = $(firstword $(wildcard $(INSTALLED) $(BUILT)/cluster-config))
+
+down: ## stops everything, keeps data
+	@if [ ! -x $(INSTALLED) ]; then echo 'nothing is running'; else $(INSTALLED) $(layout) down; fi
+
+clean: ## removes the data of a cluster that is down
+	@if [ -z '$(program)' ]; then echo 'nothing to clean'; else $(program) clean; fi
+
+tools:
+	@.ci/tools
+
+build: tools
+	@.ci/with-target .ci/build $(BUILT)
+
+test: build ## all tests
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace
+
+check: tools ## formatting, lints, documentation, licences; changes nothing
+	@cargo fmt --all --check
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	@.ci/licences
+
+fix: tools ## formats, and applies what lints suggest
+	@cargo fmt --all
+	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench: ## load figures
+	@echo 'make bench belongs to a later release' >&2; exit 1
+
+faults: ## the long fault runs
+	@echo 'make faults belongs to a later release' >&2; exit 1
