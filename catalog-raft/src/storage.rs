@@ -4,12 +4,25 @@
 
 pub mod codec;
 pub mod db;
-pub mod keys;
+mod flusher;
 mod install;
+pub mod keys;
+mod log_reader;
+mod log_store;
+mod mark;
+mod recovery;
 mod snapshot;
 mod state;
 mod state_machine;
+mod tail;
 
+#[cfg(test)]
+mod log_tests;
+#[cfg(test)]
+mod testing;
+
+pub use flusher::FlushStats;
+pub use log_store::LogStore;
 pub use snapshot::{SnapshotFile, SnapshotReceiver};
 pub use state::{Applied, Installing, State};
 pub use state_machine::{SNAPSHOTS, StateMachine};

@@ -1,0 +1,197 @@
+//! One thread that owns syncing: everything that waits is made durable by one fdatasync, then marked, then told.
+//! Group commit happens here. Nothing is told before its sync returned; a sync that fails ends the process.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use openraft::storage::IOFlushed;
+use tokio::sync::oneshot;
+
+use super::{
+    db::{Db, fatal},
+    mark::MarkFile,
+};
+use crate::raft::{LogId, TypeConfig, Vote};
+
+/// Requests that wait. openraft has fewer in flight (a follower takes 64 messages ahead, a leader proposes a few
+/// batches), so a sender never finds the queue full but when the disk stalls for seconds; it then waits, which is
+/// the pressure wanted, and cannot deadlock: this thread needs nothing of the runtime.
+const QUEUE: usize = 4096;
+/// A sync that takes longer is logged: election time-outs are near.
+const SLOW_SYNC: Duration = Duration::from_millis(100);
+
+/// What waits for a sync.
+pub enum Flush {
+    /// Entries were appended up to `last`.
+    Append {
+        /// The last of them.
+        last: LogId,
+        /// Told when they are durable.
+        callback: IOFlushed<TypeConfig>,
+    },
+    /// A vote was written.
+    Vote {
+        /// The vote.
+        vote: Vote,
+        /// Told when it is durable.
+        done: oneshot::Sender<()>,
+    },
+    /// The entries behind `after` are about to be truncated.
+    Lower {
+        /// The last entry that stays.
+        after: Option<LogId>,
+        /// Told when the mark is lowered, durably.
+        done: oneshot::Sender<()>,
+    },
+    /// Whatever was written before is wanted durable.
+    Barrier {
+        /// Told when it is.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Counts of the flusher, since start.
+#[derive(Debug, Default)]
+pub struct FlushStats {
+    syncs: AtomicU64,
+    requests: AtomicU64,
+    largest: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl FlushStats {
+    /// Syncs done.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Relaxed)
+    }
+
+    /// Requests that they served.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// The most requests that one sync served.
+    pub fn largest(&self) -> u64 {
+        self.largest.load(Relaxed)
+    }
+
+    /// Time spent in syncs.
+    pub fn time(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Relaxed))
+    }
+
+    fn count(&self, requests: usize, time: Duration) {
+        self.syncs.fetch_add(1, Relaxed);
+        self.requests.fetch_add(requests as u64, Relaxed);
+        self.largest.fetch_max(requests as u64, Relaxed);
+        self.micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+/// The handle of the thread. Dropping it waits until everything that was sent is durable.
+#[derive(Debug)]
+pub struct Flusher {
+    sender: Option<SyncSender<Flush>>,
+    thread: Option<JoinHandle<()>>,
+    stats: Arc<FlushStats>,
+}
+
+impl Flusher {
+    /// Starts the thread, which owns the mark from here on.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(db: Db, mark: MarkFile) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let stats = Arc::new(FlushStats::default());
+        let counts = Arc::clone(&stats);
+        let thread =
+            thread::Builder::new().name("flusher".to_owned()).spawn(move || run(&db, mark, &receiver, &counts))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), stats })
+    }
+
+    /// Hands over what waits for a sync.
+    pub fn send(&self, flush: Flush) {
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(flush).is_ok());
+        if !sent {
+            // The thread ends only with this handle, or by a panic: nothing can be made durable any more.
+            fatal("the flusher is gone", &"it panicked");
+        }
+    }
+
+    /// Sends what `flush` makes, and waits until it is done.
+    pub async fn wait(&self, flush: impl FnOnce(oneshot::Sender<()>) -> Flush) {
+        let (done, waiter) = oneshot::channel();
+        self.send(flush(done));
+        if waiter.await.is_err() {
+            fatal("the flusher is gone", &"it panicked");
+        }
+    }
+
+    /// Its counts.
+    pub fn stats(&self) -> &Arc<FlushStats> {
+        &self.stats
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushStats) {
+    let mut batch = Vec::new();
+    while let Ok(first) = receiver.recv() {
+        batch.push(first);
+        batch.extend(receiver.try_iter().take(QUEUE));
+        let started = Instant::now();
+        db.sync();
+        let time = started.elapsed();
+        stats.count(batch.len(), time);
+        if time > SLOW_SYNC {
+            tracing::warn!(millis = time.as_millis(), requests = batch.len(), "a sync of the disk was slow");
+        }
+        if let Err(error) = note(&mut mark, &batch) {
+            fatal("a write of the mark failed", &error);
+        }
+        batch.drain(..).for_each(tell);
+    }
+}
+
+/// Marks what the sync has made durable, in order.
+fn note(file: &mut MarkFile, batch: &[Flush]) -> std::io::Result<()> {
+    let mut mark = file.mark();
+    for flush in batch {
+        match flush {
+            Flush::Append { last, .. } => mark.log = Some((*last).into()),
+            Flush::Vote { vote, .. } => mark.vote = Some((*vote).into()),
+            Flush::Lower { after, .. } => {
+                file.note(mark)?;
+                file.lower(after.map(Into::into))?;
+                mark = file.mark();
+            }
+            Flush::Barrier { .. } => {}
+        }
+    }
+    file.note(mark)
+}
+
+fn tell(flush: Flush) {
+    match flush {
+        Flush::Append { callback, .. } => callback.io_completed(Ok(())),
+        // Who no longer waits needs no answer.
+        Flush::Vote { done, .. } | Flush::Lower { done, .. } | Flush::Barrier { done } => _ = done.send(()),
+    }
+}
