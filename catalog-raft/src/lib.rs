@@ -1,7 +1,14 @@
 //! A replica of the catalog: the pure catalogue, the Raft group that agrees on its commands, and their storage.
 
+pub mod api;
 pub mod catalog;
+pub mod founding;
+pub mod items;
 pub mod network;
+pub mod peers;
+pub mod proposals;
 pub mod raft;
+pub mod reads;
+pub mod replica;
 pub mod storage;
 pub mod watch;

@@ -19,8 +19,11 @@ mod tail;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 mod testing;
 
+pub use db::{Db, OpenError, fatal};
 pub use flusher::FlushStats;
 pub use log_store::LogStore;
 pub use snapshot::{SnapshotFile, SnapshotReceiver};

@@ -1,0 +1,124 @@
+//! The client port of a replica: the catalog's part of the compatible surface, its status, its health.
+//!
+//! Reads are of this replica's own state unless the request asks for more; writes go to the leader.
+
+mod compat;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use catalog_client::{compat as wire, protocol::Status};
+use tokio::net::TcpListener;
+
+use crate::reads::Reads;
+
+/// How long a client should wait after a refusal, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
+const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+const X_MIN_REVISION: HeaderName = HeaderName::from_static("x-min-revision");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What the routes need.
+#[derive(Debug)]
+pub struct Api {
+    /// The way to the state, and to the leader.
+    pub reads: Reads,
+    /// How long a request may take in all.
+    pub deadline: Duration,
+    /// Whether the first items are loaded, as far as this replica had to see to it.
+    pub loaded: AtomicBool,
+    /// Whether the replica is going down.
+    pub draining: AtomicBool,
+    /// Whether each request gets a line in the log.
+    pub log_requests: bool,
+}
+
+/// Serves until `shutdown` resolves, then finishes what it has.
+///
+/// # Errors
+/// As the listener's.
+pub async fn serve(
+    api: Arc<Api>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // An answer that waits for the client's acknowledgement of the one before would take 40 ms.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, router(api)).with_graceful_shutdown(shutdown).await
+}
+
+fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }))
+        .route("/readyz", get(ready))
+        .route("/v1/status", get(status))
+        .fallback(compat::answer)
+        .layer(DefaultBodyLimit::max(wire::MAX_BODY))
+        .with_state(api)
+}
+
+async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
+    axum::Json(api.reads.status())
+}
+
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    match api.unready() {
+        None => axum::Json(serde_json::json!({"status": "ready"})).into_response(),
+        Some(why) => error(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+impl Api {
+    /// Why this replica cannot serve, if it cannot.
+    fn unready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("shutting down".to_owned());
+        }
+        let status = self.reads.status();
+        match status.leader {
+            None => Some("no leader is known: a majority of the replicas must be up".to_owned()),
+            Some(leader) if leader == status.id && !self.loaded.load(Ordering::Relaxed) => {
+                Some("the first items are being loaded".to_owned())
+            }
+            Some(_) if self.reads.state().view().is_err() => Some("a snapshot is being installed".to_owned()),
+            Some(_) => None,
+        }
+    }
+
+    fn log(&self, method: &Method, path: &str, response: &Response, key: Option<&str>, began: std::time::Instant) {
+        if self.log_requests {
+            let (status, took) = (response.status().as_u16(), began.elapsed());
+            tracing::info!(%method, path, status, request_id = key, ms = took.as_secs_f64() * 1e3, "request");
+        }
+    }
+}
+
+/// An answer of the compatible surface that is no success: its body says what is wrong, in one sentence.
+fn error(status: StatusCode, message: &str) -> Response {
+    let mut response = json(status, wire::error_body(message));
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}

@@ -1,0 +1,210 @@
+//! The peer port: handshakes, and the service that each connection is for. Only servers of this cluster come here.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use catalog_client::{
+    frame::{self, FrameReader, Hello, Purpose, Welcome, decode, encode, put_frame},
+    protocol::{Envelope, REQUEST, RESPONSE, Refusal, Request, Response},
+};
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+
+use crate::{
+    founding,
+    network::{Identity, serve_raft},
+    proposals::Proposals,
+    raft::Raft,
+    reads::{Parts, Reads},
+    watch,
+};
+
+/// Connections open at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 1024;
+/// Requests of one connection that are being answered at once; more wait in its socket.
+const MAX_REQUESTS: usize = 1024;
+/// Answers of one connection that wait to be written.
+const MAX_ANSWERS: usize = 256;
+/// Bytes that go out in one write.
+const WRITE_TOGETHER: usize = 256 << 10;
+/// The longest that a request may wait here, whatever it asks for.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Everything that a connection may be for.
+#[derive(Debug)]
+pub struct Peers {
+    /// Who this replica is.
+    pub identity: Arc<Identity>,
+    /// The Raft group.
+    pub raft: Raft,
+    /// Where received snapshots go.
+    pub snapshots: PathBuf,
+    /// The way to the log.
+    pub proposals: Proposals,
+    /// The way to the state.
+    pub reads: Reads,
+}
+
+/// Accepts connections until the task is dropped.
+pub async fn serve(peers: Arc<Peers>, listener: TcpListener) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let peers = peers.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = peers.connection(stream).await {
+                        tracing::debug!("a connection to the peer port ended: {error}");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: connections that end give some back.
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+impl Peers {
+    async fn connection(&self, stream: TcpStream) -> io::Result<()> {
+        let (hello, reader, mut writer) = frame::accept(stream).await?;
+        if let Some(reason) = self.refusal(&hello) {
+            tracing::warn!("refused a connection of {} for {:?}: {reason}", hello.sender, hello.purpose);
+            return frame::answer_hello(&mut writer, &Welcome::Refused(reason)).await;
+        }
+        let welcome = Welcome::Accepted { id: self.identity.id, incarnation: self.identity.incarnation };
+        frame::answer_hello(&mut writer, &welcome).await?;
+        match hello.purpose {
+            Purpose::Probe => founding::answer_probe(&self.raft, reader, writer).await,
+            Purpose::Client => self.requests(reader, writer).await,
+            Purpose::Watch => watch::serve(self.reads.state().history(), reader, writer).await,
+            purpose => serve_raft(&self.raft, &self.snapshots, purpose, reader, writer).await,
+        }
+    }
+
+    /// Why a connection is refused: it was meant for another cluster or replica, or comes from a disk that is not the
+    /// one that joined the group under this id.
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        let own = &self.identity;
+        if hello.cluster != own.cluster {
+            return Some(format!("this is cluster {}, not {}", own.cluster, hello.cluster));
+        }
+        if hello.receiver != own.id {
+            return Some(format!("this is replica {}, not {}", own.id, hello.receiver));
+        }
+        let (id, incarnation) = hello.sender_replica?;
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let member = metrics.membership_config.membership().get_node(&id)?;
+        (member.incarnation != incarnation && hello.purpose != Purpose::Probe)
+            .then(|| format!("replica {id} joined the group with another disk; start {} under a new id", member.name))
+    }
+
+    async fn requests(&self, mut reader: FrameReader<OwnedReadHalf>, writer: OwnedWriteHalf) -> io::Result<()> {
+        let (answers, queue) = mpsc::channel(MAX_ANSWERS);
+        let writing = tokio::spawn(write_answers(queue, writer));
+        let permits = Arc::new(Semaphore::new(MAX_REQUESTS));
+        while let Some(frame) = reader.next().await? {
+            if frame.kind != REQUEST {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an unexpected frame {}", frame.kind)));
+            }
+            let Envelope { id, body } = decode::<Envelope<Request>>(&frame.payload)?;
+            let answer = Answering { id, answers: answers.clone() };
+            if let Some(parts) = self.at_once(&body) {
+                if !answer.parts(parts).await {
+                    break;
+                }
+                continue;
+            }
+            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let (proposals, reads) = (self.proposals.clone(), self.reads.clone());
+            tokio::spawn(async move {
+                answer.request(&proposals, &reads, body).await;
+                drop(permit);
+            });
+        }
+        drop(answers);
+        writing.await.map_err(io::Error::other)?
+    }
+
+    /// Most reads find their state there already: they are answered without a task of their own.
+    fn at_once(&self, request: &Request) -> Option<Result<Parts, Refusal>> {
+        match request {
+            Request::Read { view, at, .. } => self.reads.read_now(view, *at),
+            _ => None,
+        }
+    }
+}
+
+/// The way back of one request.
+struct Answering {
+    id: u64,
+    answers: mpsc::Sender<Vec<u8>>,
+}
+
+impl Answering {
+    async fn request(&self, proposals: &Proposals, reads: &Reads, request: Request) {
+        let wait = |wait_ms: u32| Duration::from_millis(u64::from(wait_ms)).min(MAX_WAIT);
+        let response = match request {
+            Request::Submit { commands, wait_ms } => match proposals.submit(commands, wait(wait_ms)).await {
+                Ok(answers) => Response::Submitted { leader: reads.id(), answers },
+                Err(refusal) => Response::Refused(refusal),
+            },
+            Request::Read { view, at, wait_ms } => {
+                let parts = reads.read(&view, at, wait(wait_ms)).await;
+                self.parts(parts).await;
+                return;
+            }
+            Request::ReadIndex { wait_ms } => match reads.read_index(Instant::now() + wait(wait_ms)).await {
+                Ok(revision) => Response::ReadIndex(revision),
+                Err(refusal) => Response::Refused(refusal),
+            },
+            Request::Status => Response::Status(Box::new(reads.status())),
+        };
+        self.send(response).await;
+    }
+
+    /// Sends parts until the last one; false when the connection is gone.
+    async fn parts(&self, parts: Result<Parts, Refusal>) -> bool {
+        let mut parts = match parts {
+            Ok(parts) => parts,
+            Err(refusal) => return self.send(Response::Refused(refusal)).await,
+        };
+        while let Some((data, last)) = parts.next() {
+            let response = Response::Read { revision: parts.revision, data, last };
+            if !self.send(response).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn send(&self, body: Response) -> bool {
+        self.answers.send(encode(&Envelope { id: self.id, body })).await.is_ok()
+    }
+}
+
+async fn write_answers(mut queue: mpsc::Receiver<Vec<u8>>, mut writer: OwnedWriteHalf) -> io::Result<()> {
+    let mut bytes = BytesMut::new();
+    while let Some(answer) = queue.recv().await {
+        put_frame(&mut bytes, RESPONSE, &answer);
+        while bytes.len() < WRITE_TOGETHER {
+            let Ok(answer) = queue.try_recv() else { break };
+            put_frame(&mut bytes, RESPONSE, &answer);
+        }
+        writer.write_all(&bytes).await?;
+        bytes.clear();
+    }
+    Ok(())
+}

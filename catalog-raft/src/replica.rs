@@ -1,0 +1,221 @@
+//! One replica, from start to end: the one place that wires storage, Raft and servers together.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use catalog_client::{
+    NodeId,
+    client::{Catalog, Options, Peer},
+};
+use cluster_config::{CatalogNode, Layout, server};
+use openraft::{Config, ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    api::{self, Api},
+    founding, items,
+    network::{Identity, Network},
+    peers::{self, Peers},
+    proposals::Proposals,
+    raft::Raft,
+    reads::Reads,
+    storage::{self, Db, LogStore, SNAPSHOTS, StateMachine},
+};
+
+/// Log entries that are purged together: each purge leaves a tombstone that reads must step over.
+const PURGE_TOGETHER: u64 = 4096;
+/// Entries in one message to a follower, at most; the log store bounds their bytes.
+const ENTRIES_A_MESSAGE: u64 = 1024;
+/// How often it is looked whether a snapshot is due.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// How long a leader that goes waits for another one.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long requests under way may take once the replica goes.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
+
+/// Runs replica `node` of `layout` on the data below `run_dir` until a signal ends it.
+///
+/// # Errors
+/// Whatever keeps it from serving, and what to do about it.
+pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::Result<()> {
+    let data = run_dir.join(&node.name);
+    let peer_listener = server::bind(&layout, &node.peer).await?;
+    let client_listener = server::bind(&layout, &node.client).await?;
+    let first_items = items::first(&layout)?;
+
+    let db = Db::open(&data)?;
+    let identity = Arc::new(Identity {
+        cluster: layout.cluster.clone(),
+        name: node.name.clone(),
+        id: node.id,
+        incarnation: db.incarnation(),
+    });
+    let tail = usize::try_from(layout.raft.log_cache_bytes).context("log_cache_bytes is too large")?;
+    let log = LogStore::open(db.clone(), tail)?;
+    let machine = StateMachine::open(db).with_context(|| {
+        format!("the state in {} cannot be read; replace {} by a new id", data.display(), node.name)
+    })?;
+    let state = machine.state();
+    tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
+
+    let network = Network(identity.clone());
+    let raft = Raft::new(node.id, Arc::new(config(&layout)?), network, log.clone(), machine).await?;
+    let reads = Reads::new(&node.name, raft.clone(), state, way_to_all(&layout, &node.name));
+    let proposals = Proposals::new(raft.clone());
+    let snapshots = data.join(SNAPSHOTS);
+    let peers = Arc::new(Peers {
+        identity: identity.clone(),
+        raft: raft.clone(),
+        snapshots,
+        proposals: proposals.clone(),
+        reads: reads.clone(),
+    });
+    let api = Arc::new(Api {
+        reads: reads.clone(),
+        deadline: layout.deadline,
+        loaded: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+        log_requests: layout.log_requests,
+    });
+
+    let (shutdown, is_shut_down) = watch::channel(());
+    let serving_peers = tokio::spawn(peers::serve(peers, peer_listener));
+    let serving_clients = tokio::spawn(api::serve(api.clone(), client_listener, async move {
+        let mut is_shut_down = is_shut_down;
+        let _ = is_shut_down.changed().await;
+    }));
+    tokio::spawn(end_with(raft.clone()));
+    tokio::spawn(take_snapshots(raft.clone(), log, layout.clone()));
+
+    tokio::select! {
+        result = async {
+            founding::join_or_found(&raft, &identity, &layout).await?;
+            items::load_once(&raft, &reads, &proposals, first_items, &api.loaded).await
+        } => result?,
+        () = server::terminated() => {}
+    }
+
+    api.draining.store(true, Ordering::Relaxed);
+    hand_over(&raft).await;
+    let _ = shutdown.send(());
+    if timeout(DRAIN_PATIENCE, async { tokio::join!(proposals.close(), serving_clients) }).await.is_err() {
+        tracing::warn!("requests were still under way after {DRAIN_PATIENCE:?}");
+    }
+    serving_peers.abort();
+    raft.shutdown().await.context("Raft did not shut down")?;
+    tracing::info!("{} is down", node.name);
+    Ok(())
+}
+
+fn config(layout: &Layout) -> anyhow::Result<Config> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let raft = &layout.raft;
+    let config = Config {
+        cluster_name: layout.cluster.clone(),
+        heartbeat_interval: ms(raft.heartbeat),
+        election_timeout_min: ms(raft.election_min),
+        election_timeout_max: ms(raft.election_max),
+        enable_pre_vote: Some(true),
+        // We know how many bytes were appended, openraft does not: see take_snapshots.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: raft.log_kept_entries,
+        purge_batch_size: PURGE_TOGETHER.min(raft.log_kept_entries / 4).max(1),
+        max_payload_entries: ENTRIES_A_MESSAGE,
+        // A replica that comes back is noticed this soon.
+        backoff: "fixed=100ms".to_owned(),
+        ..Config::default()
+    };
+    config.validate().context("the layout's Raft times do not go together")
+}
+
+fn way_to_all(layout: &Layout, sender: &str) -> Catalog {
+    let peer = |node: &CatalogNode| Peer { id: node.id, name: node.name.clone(), address: node.peer.clone() };
+    Catalog::new(Options {
+        cluster: layout.cluster.clone(),
+        sender: sender.to_owned(),
+        replicas: layout.catalogs.iter().map(peer).collect(),
+    })
+}
+
+/// Ends the process when Raft does: a replica that cannot store must not go on answering.
+async fn end_with(raft: Raft) {
+    let mut metrics = raft.metrics();
+    loop {
+        let running = metrics.borrow_watched().running_state.clone();
+        match running {
+            Err(openraft::error::Fatal::Stopped) => return,
+            Err(error) => storage::fatal("Raft has ended", &error),
+            Ok(()) => {}
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes a snapshot when enough was appended since the last one, in entries or in bytes. A snapshot holds the whole
+/// ledger, so the bytes asked for grow with it: what is written for snapshots stays in proportion to the log.
+async fn take_snapshots(raft: Raft, log: LogStore, layout: Layout) {
+    let mut bytes_before = 0;
+    let mut last = None;
+    loop {
+        tokio::time::sleep(SNAPSHOT_CHECK).await;
+        let metrics = raft.metrics().borrow_watched().clone();
+        let snapshot = metrics.snapshot.map_or(0, |id| id.index);
+        if last != Some(snapshot) {
+            last = Some(snapshot);
+            bytes_before = log.bytes_appended();
+        }
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        let size = match raft.get_snapshot().await {
+            Ok(current) => current.map_or(0, |current| current.snapshot.len()),
+            Err(_) => return,
+        };
+        let bytes = log.bytes_appended() - bytes_before;
+        let due = applied.saturating_sub(snapshot) >= layout.raft.snapshot_entries
+            || bytes >= layout.raft.snapshot_bytes.max(size);
+        if due && applied > snapshot && raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands the leadership to the voter that is furthest on, and waits until somebody else leads.
+async fn hand_over(raft: &Raft) {
+    let metrics = raft.metrics().borrow_watched().clone();
+    if metrics.state != ServerState::Leader {
+        return;
+    }
+    let own = metrics.id;
+    let voters: Vec<NodeId> = metrics.membership_config.voter_ids().filter(|id| *id != own).collect();
+    let matched = |id: &NodeId| metrics.replication.as_ref().and_then(|all| all.get(id).copied().flatten());
+    let Some(successor) = voters.iter().copied().max_by_key(|id| matched(id).map(|log_id| log_id.index)) else {
+        return;
+    };
+    tracing::info!("handing the leadership to replica {successor}");
+    let transferred = async {
+        raft.trigger().transfer_leader(successor).await.map_err(anyhow::Error::from)?;
+        let mut server = raft.server_metrics();
+        loop {
+            let leader = server.borrow_watched().current_leader;
+            if leader.is_some_and(|leader| leader != own) {
+                return Ok(());
+            }
+            if server.changed().await.is_err() {
+                bail!("Raft has ended");
+            }
+        }
+    };
+    match timeout(HANDOVER_PATIENCE, transferred).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("the leadership could not be handed over: {error}"),
+        Err(_) => tracing::warn!("nobody took the leadership within {HANDOVER_PATIENCE:?}"),
+    }
+}
