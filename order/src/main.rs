@@ -1,1 +1,24 @@
-fn main() {}
+//! The `order` binary: arguments, configuration, logs; then runs the server until it is told to stop.
+
+use anyhow::Context;
+use clap::Parser;
+use cluster_config::{
+    Layout,
+    server::{Args, bind, start_logging, terminated},
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let layout = Layout::load(&args.config)?;
+    let node = layout.orders.iter().find(|node| node.id == args.instance);
+    let node = node.with_context(|| {
+        format!("layout {} has no order server {}; choose another with -i", args.config, args.instance)
+    })?;
+    let _log = start_logging(&args, &node.name)?;
+    let listener = bind(&layout, &node.address).await?;
+    tracing::info!(address = %node.address, "{} is listening", node.name);
+    order::server::run(&layout, &node.name, listener, terminated()).await;
+    tracing::info!("{} has stopped", node.name);
+    Ok(())
+}

@@ -285,7 +285,7 @@ async fn a_full_queue_refuses_and_a_closed_client_finishes_what_it_has() {
         under_way.push(place(within(3000)));
         until("it is under way", || one.batches().concat().len() == n).await;
     }
-    let queued = place(within(3000));
+    let queued = place(within(1000));
     until("one waits", || orders.queued() == 1).await;
     assert_eq!(orders.place(order(1), within(60_000)).await, Err(NotPlaced::Overloaded));
     tokio::join!(orders.close(), async {

@@ -1,0 +1,166 @@
+//! Orders on their way to the leader: queued, batched, submitted; and what is known of the leader and its revision.
+//!
+//! Must not know HTTP.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use catalog_client::{
+    Command, Outcome, Revision,
+    batch::{Batcher, Limits, NoResult},
+    client::{Catalog, Error},
+    protocol::{MAX_SUBMIT, Refusal},
+};
+use futures::future::join_all;
+use order_client::{NotPlaced, Placed, parts_by_lines};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Batches under way at once: one travels while the other is decided.
+const IN_FLIGHT: usize = 2;
+/// Between two looks whether there is a leader, while no order tells.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// How long such a look may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A leader heard of so recently counts as there: longer than an election, so that one does not take every order
+/// server out of the rotation.
+const LEADER_KNOWN_FOR: Duration = Duration::from_secs(3);
+
+/// A handle on the orders under way. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkout {
+    pub(crate) catalog: Catalog,
+    batcher: Batcher<Command, Result<Placed, NotPlaced>, Infallible>,
+    seen: Arc<Seen>,
+    _probe: Arc<AbortOnDropHandle<()>>,
+}
+
+/// What answers have told.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The greatest revision; 0 before there was any.
+    revision: AtomicU64,
+    /// When a leader last answered.
+    leader: Mutex<Option<Instant>>,
+}
+
+impl Seen {
+    fn note(&self, revision: Revision) {
+        self.revision.fetch_max(revision, Ordering::AcqRel);
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn leader_within(&self, age: Duration) -> bool {
+        self.leader.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() <= age)
+    }
+}
+
+impl Checkout {
+    /// Of `queue` orders at most may wait; must be called within a tokio runtime.
+    pub(crate) fn new(catalog: Catalog, queue: usize) -> Self {
+        let seen = Arc::new(Seen::default());
+        let limits = Limits { queued: queue, batch: MAX_SUBMIT, in_flight: IN_FLIGHT };
+        let batcher = Batcher::new(limits, {
+            let (catalog, seen) = (catalog.clone(), seen.clone());
+            move |commands, deadline| {
+                let (catalog, seen) = (catalog.clone(), seen.clone());
+                async move {
+                    let parts = parts_by_lines(commands, |command| command);
+                    let submitted = parts.into_iter().map(|part| submit(&catalog, &seen, part, deadline));
+                    Ok(join_all(submitted).await.into_iter().flatten().collect())
+                }
+            }
+        });
+        let probe = tokio::spawn(probe(catalog.clone(), seen.clone()));
+        Self { catalog, batcher, seen, _probe: Arc::new(AbortOnDropHandle::new(probe)) }
+    }
+
+    /// The greatest revision seen in any answer: where an id made now is born. `None` before the first.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        Some(self.seen.revision.load(Ordering::Acquire)).filter(|revision| *revision > 0)
+    }
+
+    /// Whether a leader answered recently.
+    pub(crate) fn has_leader(&self) -> bool {
+        self.seen.leader_within(LEADER_KNOWN_FOR)
+    }
+
+    /// How many orders wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.batcher.queued()
+    }
+
+    /// Has one order placed, with whatever else waits.
+    pub(crate) async fn place(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {
+        match self.batcher.run(command, deadline).await {
+            Ok(result) => result,
+            Err(NoResult::Full) => Err(NotPlaced::Overloaded),
+            Err(NoResult::NotSent) => Err(NotPlaced::Unavailable("too many orders were before it".to_owned())),
+            Err(NoResult::Closed) => Err(NotPlaced::Unavailable("shutting down".to_owned())),
+            Err(NoResult::InFlight) => Err(NotPlaced::Unknown),
+            Err(NoResult::Failed(never)) => match never {},
+        }
+    }
+
+    /// Takes no more, and returns when all that was taken has its outcome.
+    pub(crate) async fn close(&self) {
+        self.batcher.close().await;
+    }
+}
+
+async fn submit(
+    catalog: &Catalog,
+    seen: &Seen,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Result<Placed, NotPlaced>> {
+    let count = commands.len();
+    match catalog.submit(commands, deadline).await {
+        Ok(submitted) => {
+            let leader = submitted.leader;
+            let answers = submitted.answers.into_iter().map(|answer| {
+                seen.note(answer.version.revision);
+                log_sale(&answer.outcome);
+                Ok(Placed { leader, answer })
+            });
+            answers.collect()
+        }
+        Err(error) => vec![Err(not_placed(error)); count],
+    }
+}
+
+fn not_placed(error: Error) -> NotPlaced {
+    match error {
+        Error::Unknown | Error::Refused(Refusal::Unknown) => NotPlaced::Unknown,
+        Error::Refused(Refusal::Overloaded) => NotPlaced::Overloaded,
+        Error::Refused(Refusal::Unavailable(why)) => NotPlaced::Unavailable(why),
+        Error::Refused(other) => NotPlaced::Unavailable(other.to_string()),
+    }
+}
+
+fn log_sale(outcome: &Outcome) {
+    if let Outcome::Placed(order) = outcome {
+        for line in &order.lines {
+            tracing::info!(request = %order.id, quantity = line.quantity, "Bought book {}", line.title);
+        }
+    }
+}
+
+/// Asks for the leader's revision while no order tells: so that ids are not born in the past, and that readiness
+/// is known without orders.
+async fn probe(catalog: Catalog, seen: Arc<Seen>) {
+    loop {
+        if !seen.leader_within(PROBE_EVERY)
+            && let Ok(revision) = catalog.read_index(Instant::now() + PROBE_TIMEOUT).await
+        {
+            seen.note(revision);
+        }
+        sleep(PROBE_EVERY).await;
+    }
+}
