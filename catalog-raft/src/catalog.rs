@@ -1,0 +1,256 @@
+//! The catalogue: what every replica makes of the same log. The only thing that decides.
+//!
+//! Owns the items, the count and hashes of the ledger, the window of remembered commands, and [`Catalog::apply`].
+//! PURE: must not know tokio, openraft, RocksDB, a clock, or chance; equal logs give equal answers, equal rows and
+//! equal hashes on every replica. What it decides is returned as data: answers, rows to write, an event for watchers.
+
+mod dedup;
+mod draft;
+mod items;
+mod orders;
+mod restore;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{io, sync::Arc};
+
+use catalog_client::{Action, Answer, Command, Event, Item, KeyOrigin, Order, OrderId, Outcome, Revision, Version};
+use serde::{Deserialize, Serialize};
+
+pub use dedup::{Limits, WINDOW, WINDOW_RECORDS};
+pub use restore::Restore;
+pub use view::View;
+
+use dedup::Window;
+use draft::Draft;
+use orders::Body;
+use rows::{DedupRecord, Hashes, Meta, Remembered, RowWrite};
+
+/// What is stored under an item's number. Append-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Row {
+    /// The item.
+    Live(Item),
+    /// There was one. Its number is never given again.
+    Withdrawn,
+}
+
+/// The orders placed by all entries before the one that is being applied, also those not yet written to disk.
+pub trait Ledger {
+    /// The order of this id, if one was placed.
+    ///
+    /// # Errors
+    /// The disk's. They end the process: the catalogue is then half-way through an entry.
+    fn order(&self, id: OrderId) -> io::Result<Option<Arc<Order>>>;
+}
+
+/// What became of one entry: all that is answered, written, and told.
+#[derive(Debug)]
+pub struct Applied {
+    /// One a command, in order.
+    pub answers: Vec<Answer>,
+    /// What watchers are told; `None` when no item changed.
+    pub event: Option<Event>,
+    /// The orders that the entry placed, in order. They are among `rows`; the [`Ledger`] must know them from now on.
+    pub placed: Vec<Arc<Order>>,
+    /// To be written in this order, in one write with [`Catalog::meta`] and the applied log id. No key comes twice.
+    pub rows: Vec<RowWrite>,
+}
+
+/// The catalogue at one revision.
+#[derive(Debug)]
+pub struct Catalog {
+    view: View,
+    window: Window,
+    orders: u64,
+    hashes: Hashes,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Catalog {
+    /// An empty catalogue, at revision 0.
+    pub fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        Self { view: View::default(), window: Window::new(limits), orders: 0, hashes: Hashes::default() }
+    }
+
+    /// Applies the entry at `index`, proposed at `time_ms` (milliseconds since the Unix epoch, by the leader's clock).
+    /// Every entry of the log comes here, in order; those of Raft's own have no commands.
+    ///
+    /// # Errors
+    /// Those of the ledger. The catalogue must not be used after one.
+    ///
+    /// # Panics
+    /// If `index` is not above the last one applied: applying twice would sell twice.
+    pub fn apply(
+        &mut self,
+        index: Revision,
+        time_ms: u64,
+        commands: &[Command],
+        ledger: &dyn Ledger,
+    ) -> io::Result<Applied> {
+        assert!(index > self.applied(), "entry {index} after entry {} was applied", self.applied());
+        let mut draft = Draft::new(index, time_ms);
+        let mut answers = Vec::with_capacity(commands.len());
+        for (n, command) in (0..).zip(commands) {
+            draft.version.n = n;
+            answers.push(self.answer(&mut draft, command, ledger)?);
+        }
+        Ok(self.finish(draft, answers))
+    }
+
+    /// The revision: the index of the last entry applied.
+    pub fn applied(&self) -> Revision {
+        self.view.applied
+    }
+
+    /// The items, frozen as they are now.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// The items as they are now, to read while no entry is applied.
+    pub fn items(&self) -> &View {
+        &self.view
+    }
+
+    /// How many orders the ledger has.
+    pub fn orders(&self) -> u64 {
+        self.orders
+    }
+
+    /// How many commands are remembered.
+    pub fn remembered(&self) -> usize {
+        self.window.len()
+    }
+
+    /// The hash over items, orders and dedup records: 32 hexadecimal digits.
+    pub fn state_hash(&self) -> String {
+        self.hashes.state_hash()
+    }
+
+    /// What is to be stored beside the rows.
+    pub fn meta(&self) -> Meta {
+        Meta { horizon: self.window.horizon(), orders: self.orders, hashes: self.hashes }
+    }
+
+    /// The answer to one command: the first one again, a refusal, or what becomes of it now.
+    fn answer(&mut self, draft: &mut Draft, command: &Command, ledger: &dyn Ledger) -> io::Result<Answer> {
+        let refuse = |outcome| Ok(Answer { version: draft.version, outcome });
+        let body = Body::of(&command.action);
+        if let Some((version, record)) = self.window.get(command.id) {
+            if record.fingerprint != body.fingerprint() {
+                return refuse(Outcome::KeyReused);
+            }
+            let outcome = match &record.outcome {
+                Remembered::Other(outcome) => (**outcome).clone(),
+                Remembered::Placed => Outcome::Placed(placed(draft, command.id, *version, ledger)?),
+            };
+            return Ok(Answer { version: *version, outcome });
+        }
+        let expired = command.born < self.window.horizon();
+        // The ledger's answer is not needed for an id that was made within the window: no order can be older than it.
+        if expired || command.origin == KeyOrigin::Client {
+            match ledger.order(command.id)? {
+                Some(order) if body.is_of(&order) => {
+                    return Ok(Answer { version: order.version, outcome: Outcome::Placed(order) });
+                }
+                Some(_) => return refuse(Outcome::KeyReused),
+                None => {}
+            }
+        }
+        if expired {
+            return refuse(Outcome::Expired);
+        }
+        // No honest edge knows a revision that is not yet committed. Executed now, such a command could be executed
+        // again once its record is forgotten, for it would still not be expired.
+        if command.born > draft.version.revision {
+            return refuse(Outcome::Invalid);
+        }
+        let outcome = self.execute(draft, command, &body);
+        self.remember(draft, command, &body, &outcome);
+        Ok(Answer { version: draft.version, outcome })
+    }
+
+    fn execute(&mut self, draft: &mut Draft, command: &Command, body: &Body) -> Outcome {
+        let view = &mut self.view;
+        match &command.action {
+            Action::AddItem { item_number, title, topic, cost, quantity } => {
+                items::add(view, draft, *item_number, title, topic, *cost, *quantity)
+            }
+            Action::ChangeItem { item_number, title, topic, cost, add_quantity, if_match } => {
+                let change = items::ItemChange { title, topic, cost: *cost, add_quantity: *add_quantity };
+                items::change(view, draft, *item_number, &change, *if_match)
+            }
+            Action::WithdrawItem { item_number, if_match } => items::withdraw(view, draft, *item_number, *if_match),
+            Action::PlaceOrder { lines } => orders::place(view, draft, command.id, lines, body.lines()),
+            Action::LoadItems { items } => items::load(view, draft, items),
+        }
+    }
+
+    fn remember(&mut self, draft: &mut Draft, command: &Command, body: &Body, outcome: &Outcome) {
+        let outcome = match outcome {
+            Outcome::Placed(_) => Remembered::Placed,
+            other => Remembered::Other(Box::new(other.clone())),
+        };
+        let record = DedupRecord { id: command.id, fingerprint: body.fingerprint(), outcome };
+        let row = rows::put_dedup(draft.version, &record);
+        self.hashes.dedup = self.hashes.dedup.wrapping_add(row.hash());
+        draft.rows.push(row);
+        let new = self.window.remember(draft.version, record);
+        debug_assert!(new, "a remembered command is not executed");
+    }
+
+    /// Ends the entry: one row and one change for each item that it touched, its orders, what it forgets.
+    fn finish(&mut self, mut draft: Draft, answers: Vec<Answer>) -> Applied {
+        let index = draft.version.revision;
+        let mut changes = Vec::with_capacity(draft.touched.len());
+        for (item_number, touched) in std::mem::take(&mut draft.touched) {
+            let row = self.view.row(item_number).expect("a touched item has a row, and rows are never removed");
+            let write = rows::put_item(item_number, row);
+            changes.push(touched.change(item_number, row));
+            let hash = write.hash();
+            let before = self.view.replace_hash(item_number, hash);
+            self.hashes.items = self.hashes.items.wrapping_add(hash).wrapping_sub(before);
+            draft.rows.push(write);
+        }
+        for order in &draft.placed {
+            let write = rows::put_order(order);
+            self.hashes.orders = self.hashes.orders.wrapping_add(write.hash());
+            draft.rows.push(write);
+            draft.rows.push(rows::put_order_id(order));
+        }
+        self.orders += draft.placed.len() as u64;
+        for (version, record) in self.window.forget(index) {
+            let write = rows::delete_dedup(version, &record);
+            self.hashes.dedup = self.hashes.dedup.wrapping_sub(write.hash());
+            draft.rows.push(write);
+        }
+        self.view.applied = index;
+        let event = (!changes.is_empty()).then_some(Event { revision: index, changes });
+        Applied { answers, event, placed: draft.placed, rows: draft.rows }
+    }
+}
+
+/// The order that was placed at `version`: by this very entry, or by one before.
+fn placed(draft: &Draft, id: OrderId, version: Version, ledger: &dyn Ledger) -> io::Result<Arc<Order>> {
+    if version.revision == draft.version.revision
+        && let Ok(place) = draft.placed.binary_search_by_key(&version, |order| order.version)
+    {
+        return Ok(draft.placed[place].clone());
+    }
+    match ledger.order(id)? {
+        Some(order) if order.version == version => Ok(order),
+        _ => Err(rows::invalid(format!("the ledger lacks order {id}, which was placed at {version}"))),
+    }
+}

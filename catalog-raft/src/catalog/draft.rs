@@ -1,0 +1,71 @@
+//! What the entry that is being applied has done so far.
+//!
+//! Owns the gathering of one change an item, however many commands touched it. Must not know how commands decide.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use catalog_client::{Change, Item, ItemNumber, Order, Revision, Version};
+
+use super::{Row, rows::RowWrite};
+
+pub(super) struct Draft {
+    /// The place of the command that is being executed.
+    pub version: Version,
+    pub time_ms: u64,
+    pub touched: BTreeMap<ItemNumber, Touched>,
+    pub placed: Vec<Arc<Order>>,
+    pub rows: Vec<RowWrite>,
+}
+
+/// What an item was before the entry, and how it ended if it did.
+pub(super) struct Touched {
+    /// `None` if there was no such item.
+    topic_before: Option<Arc<str>>,
+    withdrawn: Option<(Version, Arc<str>)>,
+}
+
+impl Draft {
+    pub fn new(index: Revision, time_ms: u64) -> Self {
+        let version = Version { revision: index, n: 0 };
+        Self { version, time_ms, touched: BTreeMap::new(), placed: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Notes that an item was added.
+    pub fn added(&mut self, item_number: ItemNumber) {
+        self.touched.insert(item_number, Touched { topic_before: None, withdrawn: None });
+    }
+
+    /// Notes that an item, here as it was until now, is about to change.
+    pub fn changes(&mut self, item: &Item) {
+        self.touch(item);
+    }
+
+    /// Notes that an item, here as it was until now, is about to be withdrawn.
+    pub fn withdraws(&mut self, item: &Item) {
+        let version = self.version;
+        self.touch(item).withdrawn = Some((version, item.topic.clone()));
+    }
+
+    fn touch(&mut self, item: &Item) -> &mut Touched {
+        self.touched
+            .entry(item.item_number)
+            .or_insert_with(|| Touched { topic_before: Some(item.topic.clone()), withdrawn: None })
+    }
+}
+
+impl Touched {
+    /// The change from before the entry to `row`.
+    pub fn change(self, item_number: ItemNumber, row: &Row) -> Change {
+        match (row, self.withdrawn) {
+            (Row::Live(item), _) => {
+                let old_topic = self.topic_before.filter(|topic| *topic != item.topic);
+                Change::Put { item: item.clone(), old_topic }
+            }
+            (Row::Withdrawn, Some((version, topic))) => {
+                // Watchers know the item under the topic that it had before the entry, if they know it at all.
+                Change::Withdrawn { item_number, topic: self.topic_before.unwrap_or(topic), version }
+            }
+            (Row::Withdrawn, None) => unreachable!("an item is withdrawn through Draft::withdraws"),
+        }
+    }
+}

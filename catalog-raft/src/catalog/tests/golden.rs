@@ -1,0 +1,108 @@
+//! The bytes of every kind of row, fixed: a change of format must be meant, and raise [`rows::FORMAT`].
+
+use catalog_client::{Action, CommandId, Item, Line, Order, OrderLine, Outcome, Version};
+
+use super::{
+    super::{
+        Row,
+        orders::Body,
+        rows::{self, DedupRecord, Hashes, Meta, Remembered, RowWrite},
+    },
+    add, command, order,
+};
+
+const VERSION: Version = Version { revision: 0x0102_0304, n: 5 };
+
+fn item() -> Item {
+    let (title, topic) = ("RPCs".into(), "Dist".into());
+    Item { item_number: 7, title, topic, cost: 51, quantity: 1000, version: VERSION }
+}
+
+fn placed() -> Order {
+    let line = OrderLine { item_number: 7, title: "RPCs".into(), quantity: 2, unit_cost: 51 };
+    Order { id: CommandId(0xABCD), version: VERSION, time_ms: 1_700_000_000_000, lines: vec![line] }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[track_caller]
+fn assert_row(row: &RowWrite, key: &str, value: &str) {
+    assert_eq!((hex(row.key()), hex(row.value().unwrap())), (key.to_owned(), value.to_owned()));
+    assert_eq!(row.hash(), rows::row_hash(row.table(), row.key(), row.value().unwrap()));
+}
+
+#[test]
+fn rows_keep_their_bytes() {
+    let version_key = "000000000102030400000005";
+    assert_row(
+        &rows::put_item(7, &Row::Live(item())),
+        "0000000000000007",
+        "0100070452504373044469737433fbe803fc0403020105",
+    );
+    assert_row(&rows::put_item(7, &Row::Withdrawn), "0000000000000007", "0101");
+    assert_row(&rows::put_order(&placed()), version_key, "01fbcdabfc0403020105fd0068e5cf8b010000010704525043730233");
+    assert_row(&rows::put_order_id(&placed()), "0000000000000000000000000000abcd", "01fc0403020105");
+    let record = |outcome| DedupRecord { id: CommandId(1 << 100), fingerprint: u64::MAX, outcome };
+    assert_row(
+        &rows::put_dedup(VERSION, &record(Remembered::Placed)),
+        version_key,
+        "01fe00000000000000000000000010000000fdffffffffffffffff00",
+    );
+    let outcomes = [
+        (Outcome::Added(item()), "00070452504373044469737433fbe803fc0403020105"),
+        (Outcome::Changed(item()), "01070452504373044469737433fbe803fc0403020105"),
+        (Outcome::Withdrawn, "02"),
+        (Outcome::Loaded(7), "0407"),
+        (Outcome::NumberTaken { item_number: 7 }, "0507"),
+        (Outcome::NoSuchItem { item_number: 7 }, "0607"),
+        (Outcome::BelowZero { item_number: 7, left: 3 }, "070703"),
+        (Outcome::OutOfStock { item_number: 7, wanted: 4, left: 3 }, "08070403"),
+        (Outcome::ChangedSince { version: VERSION }, "09fc0403020105"),
+        (Outcome::TooLarge, "0a"),
+        (Outcome::Invalid, "0b"),
+    ];
+    let prefix = "01fe00000000000000000000000010000000fdffffffffffffffff01";
+    for (outcome, bytes) in outcomes {
+        let record = record(Remembered::Other(Box::new(outcome)));
+        let row = rows::put_dedup(VERSION, &record);
+        assert_row(&row, version_key, &format!("{prefix}{bytes}"));
+        assert_eq!(rows::read_dedup(row.value().unwrap()).unwrap(), record);
+    }
+}
+
+#[test]
+fn the_meta_keeps_its_bytes() {
+    let hashes = Hashes { items: 1, orders: u128::MAX, dedup: 3 };
+    let meta = Meta { horizon: 300, orders: 2, hashes };
+    assert_eq!(hex(&rows::meta_value(&meta)), "01fb2c010201feffffffffffffffffffffffffffffffff03");
+    assert_eq!(rows::read_meta(&rows::meta_value(&meta)).unwrap(), meta);
+    assert_eq!(hashes.state_hash(), "00000000000000000000000000000003");
+}
+
+/// Fingerprints and row hashes are stored and compared between replicas.
+#[test]
+fn hashes_keep_their_values() {
+    let of = |action: &Action| Body::of(action).fingerprint();
+    assert_eq!(of(&order(&[(2, 1), (1, 3)])), 1_292_068_051_650_774_859);
+    assert_eq!(of(&order(&[(1, 1), (2, 1), (1, 2)])), of(&order(&[(1, 3), (2, 1)])));
+    assert_eq!(of(&add(Some(1), "t")), 6_920_405_438_743_375_850);
+    assert_eq!(rows::put_item(7, &Row::Live(item())).hash(), 12_884_795_791_440_114_334_422_989_051_423_493_406);
+    // Lines are sorted for the hash only, not in the command.
+    let Action::PlaceOrder { lines } = command(1, order(&[(2, 1), (1, 3)])).action else { unreachable!() };
+    assert_eq!(lines[0], Line { item_number: 2, quantity: 1 });
+}
+
+#[test]
+fn bytes_that_do_not_decode_are_an_error() {
+    let row = rows::put_item(7, &Row::Live(item()));
+    let value = row.value().unwrap();
+    assert_eq!(rows::read_item(value).unwrap(), Row::Live(item()));
+    for bad in [&[][..], &[1], &[2, 1], &[1, 2], &[1, 1, 1], &value[..value.len() - 1], &[value, &[0]].concat()] {
+        assert_eq!(rows::read_item(bad).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    }
+    assert!(rows::read_item_key(&[0; 7]).is_err() && rows::read_version_key(&[0; 13]).is_err());
+    assert_eq!(rows::read_version_key(&rows::version_key(VERSION)).unwrap(), VERSION);
+    assert_eq!(rows::read_item_key(&rows::item_key(7)).unwrap(), 7);
+}
