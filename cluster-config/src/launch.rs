@@ -7,7 +7,7 @@ use std::{
     net::{TcpListener, ToSocketAddrs},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_millis(5);
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a start waits for its ports to become free.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a start waits for a program that is still being written.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a process may take to vanish after SIGKILL: longer only when the kernel cannot end its I/O.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,16 +107,16 @@ impl Cluster {
             .append(true)
             .open(self.run_dir.join(format!("{node}.out")))
             .with_context(|| format!("cannot write {node}.out in {}", self.run_dir.display()))?;
-        let mut child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .args(["-c", &self.selector, "-i", &id.to_string(), "--run-dir"])
             .arg(&self.run_dir)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             // A group of its own: Ctrl-C and the end of a terminal reach the program that started it, not the server.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot run {}", program.display()))?;
+            .process_group(0);
+        let mut child = spawn(&mut command).with_context(|| format!("cannot run {}", program.display()))?;
         let process =
             Process::of(child.id()).with_context(|| format!("{node} ended at once; {}", self.where_it_says(node)))?;
         self.write_pid(node, process)?;
@@ -253,6 +255,18 @@ impl Cluster {
     fn where_it_says(&self, node: &str) -> String {
         let path = |kind| self.run_dir.join(format!("{node}.{kind}"));
         format!("{} and {} say why", path("log").display(), path("out").display())
+    }
+}
+
+/// Runs a program that may have been written an instant ago: a process that another thread forks at that moment has
+/// the file open for writing until its own exec, and the kernel refuses to run a file that is being written.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let give_up = Instant::now() + BUSY_PATIENCE;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < give_up => sleep(POLL),
+            result => return result,
+        }
     }
 }
 

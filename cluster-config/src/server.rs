@@ -94,7 +94,8 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
         .context("logging was started twice in one process")?;
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        tracing::error!("{panic}");
+        // Its message stands on a line of its own, but an entry of the log is one line.
+        tracing::error!("{}", panic.to_string().replace('\n', " "));
         report(panic);
     }));
     Ok(LogGuard { _writer: writer })
