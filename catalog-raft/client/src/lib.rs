@@ -8,6 +8,7 @@ pub mod batch;
 pub mod client;
 pub mod compat;
 pub mod frame;
+pub mod items;
 pub mod problem;
 pub mod protocol;
 mod types;
