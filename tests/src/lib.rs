@@ -1,1 +1,15 @@
+//! The harness of the tests that run real servers: clusters of processes on free ports, a plain HTTP client, and
+//! waiting for conditions.
+//!
+//! Starts processes only through `cluster_config::launch`, as `make up` does. Must not know how a server does its
+//! work: it sees addresses, files of the run folder, and process ids.
 
+pub mod client;
+pub mod cluster;
+pub mod eventually;
+pub mod options;
+
+pub use client::{Answer, Client, Request};
+pub use cluster::{Shared, TestCluster};
+pub use eventually::{PATIENCE, eventually, try_eventually};
+pub use options::Options;

@@ -1,0 +1,454 @@
+//! A cluster of real processes in a folder of its own, on ports of its own.
+//!
+//! Owns the life of the processes: none outlives the test, even if the test program is killed. At most
+//! [`CLUSTERS_AT_ONCE`] are up at the same time, because a cluster is six processes.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use catalog_client::protocol::Status;
+use cluster_config::{
+    Layout,
+    launch::{Cluster, free_addresses},
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    client::{Client, Request},
+    eventually::{PATIENCE, try_eventually},
+    options::Options,
+};
+
+mod shared;
+
+pub use shared::Shared;
+
+/// Clusters that are up at the same time in one test program.
+pub const CLUSTERS_AT_ONCE: usize = 2;
+/// How long a cluster may take until every server serves.
+pub const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to end after SIGTERM.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a cluster is tried on other ports when a server could not have its own.
+const PORT_TRIES: usize = 5;
+/// Lines of each log that a failed test prints.
+const LOG_LINES: usize = 25;
+/// How long a question about a server's state may take.
+const QUICK: Duration = Duration::from_millis(1000);
+
+static SLOTS: Semaphore = Semaphore::const_new(CLUSTERS_AT_ONCE);
+
+/// A cluster of processes. Dropping it kills them; when the test fails, the ends of their logs are printed and the
+/// folder is kept.
+#[derive(Debug)]
+pub struct TestCluster {
+    /// The processes, as the Make targets know them.
+    pub cluster: Cluster,
+    name: String,
+    guard: Option<Child>,
+    failed: AtomicBool,
+    http: Client,
+    _slot: SemaphorePermit<'static>,
+}
+
+impl TestCluster {
+    /// Brings up a cluster and waits until every server serves and a majority agrees on a leader. `name` names
+    /// the folder and what is printed.
+    ///
+    /// # Panics
+    /// When it cannot be brought up.
+    pub async fn start(name: &str, options: Options) -> Self {
+        let began = std::time::Instant::now();
+        for _ in 1..PORT_TRIES {
+            let cluster = Self::prepare(name, &options).await;
+            match cluster.start_all().await {
+                Ok(()) => {
+                    cluster.say(&format!("serves after {:.2} s", began.elapsed().as_secs_f64()));
+                    return cluster;
+                }
+                Err(error) if cluster.lost_a_port(&error) => cluster.say("a port was taken meanwhile: trying others"),
+                Err(error) => panic!("{name}: {error:#}"),
+            }
+        }
+        panic!("{name}: a port was taken at each of {PORT_TRIES} tries")
+    }
+
+    /// Makes the folder, the layout and the copies of the binaries, and starts nothing yet.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub async fn prepare(name: &str, options: &Options) -> Self {
+        let slot = SLOTS.acquire().await.expect("the semaphore is never closed");
+        Self::lay_out(name, options, slot).unwrap_or_else(|error| panic!("{name}: {error:#}"))
+    }
+
+    fn lay_out(name: &str, options: &Options, slot: SemaphorePermit<'static>) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix(&format!("catalog-{name}-")).tempdir()?.keep();
+        let addresses = free_addresses(options.address_count())?;
+        let items = options.items.as_ref().map(|text| ("items.csv", text));
+        if let Some((file, text)) = items {
+            std::fs::write(folder.join(file), text)?;
+        }
+        // A name of its own: servers of two test runs must refuse one another even if they mix up their ports.
+        let id = folder.file_name().and_then(|name| name.to_str()).context("a folder without a name")?;
+        let selector = folder.join("layout.toml");
+        std::fs::write(&selector, options.toml(id, items.map(|(file, _)| file), &addresses)?)?;
+        let selector = selector.to_str().context("a folder whose name is no text")?.to_owned();
+        let cluster = Cluster { layout: Layout::load(&selector)?, selector, run_dir: folder };
+        cluster.install_binaries(&binaries()?)?;
+        let guard = Some(guard(&cluster.run_dir)?);
+        let http = Client::without_pool();
+        Ok(Self { cluster, name: name.to_owned(), guard, failed: AtomicBool::new(false), http, _slot: slot })
+    }
+
+    /// Starts every node that does not run and waits until all serve.
+    ///
+    /// # Errors
+    /// When a node ends or does not serve in time.
+    pub async fn start_all(&self) -> anyhow::Result<()> {
+        for node in self.cluster.nodes() {
+            self.cluster.start(&node)?;
+        }
+        self.wait_serving(&self.cluster.nodes()).await
+    }
+
+    /// Waits until each of `nodes` serves and, if a catalog is among them, until a majority agrees on a leader.
+    ///
+    /// # Errors
+    /// When a node has ended or does not serve in time.
+    pub async fn wait_serving<S: AsRef<str>>(&self, nodes: &[S]) -> anyhow::Result<()> {
+        for node in nodes {
+            let node = node.as_ref();
+            let what = format!("{node} serves");
+            let serves = try_eventually(&what, START_PATIENCE, || async {
+                match self.cluster.process(node) {
+                    None => Ok(Err(format!("{node} has ended: {}", self.log_end(node)))),
+                    Some(_) => self.ready(node).await.map(Ok),
+                }
+            });
+            serves.await?.map_err(anyhow::Error::msg)?;
+        }
+        if nodes.iter().any(|node| self.is_catalog(node.as_ref())) {
+            try_eventually("a leader that a majority agrees on", START_PATIENCE, || self.agreed_leader()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `node` answers `/readyz` with 200; if not, why.
+    ///
+    /// # Errors
+    /// Why it is not ready.
+    pub async fn ready(&self, node: &str) -> anyhow::Result<()> {
+        let asked = self.http.try_send(Request::get(format!("{}/readyz", self.url(node))));
+        let answer = tokio::time::timeout(QUICK, asked).await.context("no answer in time")??;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        Ok(())
+    }
+
+    /// `http://host:port` of a node.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn url(&self, node: &str) -> String {
+        format!("http://{}", self.cluster.address(node).unwrap_or_else(|| panic!("no node {node}")))
+    }
+
+    /// `http://host:port` of `frontend-1`.
+    pub fn front(&self) -> String {
+        self.url("frontend-1")
+    }
+
+    /// Names of the catalogs.
+    pub fn catalogs(&self) -> Vec<String> {
+        self.cluster.layout.catalogs.iter().map(|node| node.name.clone()).collect()
+    }
+
+    fn is_catalog(&self, node: &str) -> bool {
+        self.cluster.layout.catalogs.iter().any(|known| known.name == node)
+    }
+
+    /// `/v1/status` of a catalog.
+    ///
+    /// # Errors
+    /// When it does not answer at once.
+    pub async fn try_status(&self, node: &str) -> anyhow::Result<Status> {
+        let asked = self.http.try_send(Request::get(format!("{}/v1/status", self.url(node))));
+        let answer = tokio::time::timeout(QUICK, asked).await.context("no answer in time")??;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        serde_json::from_slice(&answer.body).with_context(|| answer.text())
+    }
+
+    /// `/v1/status` of a catalog.
+    ///
+    /// # Panics
+    /// When it does not answer at once.
+    pub async fn status(&self, node: &str) -> Status {
+        self.try_status(node).await.unwrap_or_else(|error| panic!("status of {node}: {error:#}"))
+    }
+
+    /// The states of all catalogs that run and are not paused, by name.
+    pub async fn statuses(&self) -> BTreeMap<String, Status> {
+        let mut found = BTreeMap::new();
+        for node in self.catalogs() {
+            if self.cluster.may_answer(&node)
+                && let Ok(status) = self.try_status(&node).await
+            {
+                found.insert(node, status);
+            }
+        }
+        found
+    }
+
+    async fn agreed_leader(&self) -> Result<String, String> {
+        let statuses = self.statuses().await;
+        let majority = self.cluster.layout.catalogs.len() / 2 + 1;
+        let newest = statuses.values().filter(|status| status.role == "leader").max_by_key(|status| status.term);
+        let Some(leader) = newest else { return Err(format!("none leads: {statuses:?}")) };
+        let agree = statuses.values().filter(|one| one.term == leader.term && one.leader == Some(leader.id)).count();
+        if agree < majority {
+            return Err(format!("{agree} of {majority} agree on {}", leader.node));
+        }
+        Ok(leader.node.clone())
+    }
+
+    /// The name of the leader, as soon as a majority agrees on one.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn leader(&self) -> String {
+        try_eventually("a leader", PATIENCE, || self.agreed_leader()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The names of the catalogs that do not lead, and run.
+    ///
+    /// # Panics
+    /// When there is no leader in time.
+    pub async fn followers(&self) -> Vec<String> {
+        let leader = self.leader().await;
+        let runs = |node: &String| *node != leader && self.cluster.may_answer(node);
+        self.catalogs().into_iter().filter(runs).collect()
+    }
+
+    async fn named(&self, node: &str) -> String {
+        if node == "leader" { self.leader().await } else { node.to_owned() }
+    }
+
+    /// SIGKILL of a node, or of `leader`; returns its name once it is gone.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn kill(&self, node: &str) -> String {
+        let node = self.named(node).await;
+        self.cluster.kill(&node).unwrap_or_else(|error| panic!("{error:#}"));
+        self.say(&format!("killed {node}"));
+        node
+    }
+
+    /// SIGKILL of several nodes at once: all are signalled before the first is waited for.
+    ///
+    /// # Panics
+    /// When one does not run.
+    pub fn kill_at_once(&self, nodes: &[String]) {
+        std::thread::scope(|scope| {
+            for node in nodes {
+                scope.spawn(|| self.cluster.kill(node).unwrap_or_else(|error| panic!("{error:#}")));
+            }
+        });
+        self.say(&format!("killed {} at once", nodes.join(", ")));
+    }
+
+    /// SIGTERM of a node, or of `leader`; returns its name once it has gone.
+    ///
+    /// # Panics
+    /// When it does not run or does not go.
+    pub async fn stop(&self, node: &str) -> String {
+        let node = self.named(node).await;
+        let (cluster, stopped) = (self.cluster.clone(), node.clone());
+        let gone = tokio::task::spawn_blocking(move || cluster.stop(&stopped, STOP_PATIENCE)).await;
+        gone.expect("stopping does not panic").unwrap_or_else(|error| panic!("{error:#}"));
+        self.say(&format!("stopped {node}"));
+        node
+    }
+
+    /// SIGSTOP of a node, or of `leader`; returns its name.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn pause(&self, node: &str) -> String {
+        let node = self.named(node).await;
+        self.cluster.pause(&node).unwrap_or_else(|error| panic!("{error:#}"));
+        self.say(&format!("paused {node}"));
+        node
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self, node: &str) {
+        self.cluster.resume(node).unwrap_or_else(|error| panic!("{error:#}"));
+        self.say(&format!("resumed {node}"));
+    }
+
+    /// Starts a node on its own data, without waiting for it.
+    ///
+    /// # Panics
+    /// When it runs already or cannot be started.
+    pub fn launch(&self, node: &str) {
+        let started = self.cluster.start(node).unwrap_or_else(|error| panic!("{error:#}"));
+        assert!(started, "{node} runs already");
+    }
+
+    /// Starts a node on its own data and waits until it serves and, a catalog, until it has caught up.
+    ///
+    /// # Panics
+    /// When it does not within its deadline.
+    pub async fn restart(&self, node: &str) {
+        self.launch(node);
+        self.wait_serving(&[node]).await.unwrap_or_else(|error| panic!("{error:#}"));
+        if self.is_catalog(node) {
+            self.wait_caught_up().await;
+        }
+        self.say(&format!("restarted {node}"));
+    }
+
+    /// Waits until every catalog that runs has applied all that the leader had committed when it was first asked.
+    ///
+    /// # Panics
+    /// When one does not in time.
+    pub async fn wait_caught_up(&self) {
+        let leader = self.leader().await;
+        let target = self.status(&leader).await.committed;
+        let caught_up = try_eventually("all replicas caught up", PATIENCE, || async {
+            for node in self.catalogs().iter().filter(|node| self.cluster.may_answer(node)) {
+                let applied = self.try_status(node).await?.applied;
+                ensure!(applied >= target, "{node} has applied {applied} of {target}");
+            }
+            Ok(())
+        });
+        caught_up.await.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Waits until all catalogs that run have applied the same, and returns that revision and their common hash.
+    /// No writes may go on meanwhile.
+    ///
+    /// # Panics
+    /// When hashes differ at one revision, or the revisions do not meet in time.
+    pub async fn wait_equal_hashes(&self) -> (u64, String) {
+        let running = self.catalogs().iter().filter(|node| self.cluster.may_answer(node)).count();
+        let equal = try_eventually("equal revisions", PATIENCE, || async {
+            let statuses = self.statuses().await;
+            ensure!(statuses.len() == running, "only {} of {running} answer", statuses.len());
+            let seen: Vec<_> = statuses.values().map(|one| (one.applied, one.state_hash.clone())).collect();
+            let first = seen.first().context("no catalog runs")?.clone();
+            ensure!(seen.iter().all(|(applied, _)| *applied == first.0), "revisions differ: {seen:?}");
+            assert!(seen.iter().all(|(_, hash)| *hash == first.1), "replicas diverged: {seen:?}");
+            Ok(first)
+        });
+        equal.await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// All that a node has logged in its present log file, and what it printed.
+    pub fn log(&self, node: &str) -> String {
+        let read = |kind| {
+            let bytes = std::fs::read(self.cluster.run_dir.join(format!("{node}.{kind}")));
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        };
+        read("log") + &read("out")
+    }
+
+    /// The folder of a node's data.
+    pub fn data(&self, node: &str) -> PathBuf {
+        self.cluster.run_dir.join(node)
+    }
+
+    /// Tells a step of the test's story.
+    pub fn say(&self, what: &str) {
+        println!("[{}] {what}", self.name);
+    }
+
+    fn log_end(&self, node: &str) -> String {
+        let log = self.log(node);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
+    /// Whether bringing the cluster up failed because another program took a port between the choice and the bind.
+    fn lost_a_port(&self, error: &anyhow::Error) -> bool {
+        let text = format!("{error:#}");
+        text.contains("is taken by another program") || text.contains("another program uses it")
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking() || self.failed.load(Ordering::Relaxed);
+        if failed {
+            for node in self.cluster.nodes() {
+                println!("--- [{}] the end of {node}'s log ---\n{}", self.name, self.log_end(&node));
+            }
+        }
+        for node in self.cluster.nodes() {
+            if self.cluster.process(&node).is_some()
+                && let Err(error) = self.cluster.kill(&node)
+            {
+                println!("[{}] {error:#}", self.name);
+            }
+        }
+        if let Some(mut guard) = self.guard.take() {
+            // It only reads its standard input, and nothing is left for it to do.
+            let _ = guard.kill().and_then(|()| guard.wait());
+        }
+        if failed {
+            println!("[{}] kept {}", self.name, self.cluster.run_dir.display());
+        } else if let Err(error) = std::fs::remove_dir_all(&self.cluster.run_dir)
+            && error.kind() != ErrorKind::NotFound
+        {
+            println!("[{}] cannot remove {}: {error}", self.name, self.cluster.run_dir.display());
+        }
+    }
+}
+
+/// A process that ends the cluster's servers if the test program dies without dropping the cluster: its standard
+/// input ends then. It compares times of start, so that it never signals a stranger under an old process id.
+fn guard(run_dir: &Path) -> anyhow::Result<Child> {
+    let script = r#"cat >/dev/null
+for file in "$0"/*.pid; do
+    read -r pid started <"$file" || continue
+    [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ] && kill -9 "$pid"
+done
+rm -rf "$0""#;
+    Command::new("sh")
+        .args(["-c", script])
+        .arg(run_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cannot start the guard of the cluster")
+}
+
+/// The folder of the servers' binaries: `CATALOG_STORE_BIN`, which `make test` sets, or the folder above that of the
+/// test program, where cargo puts binaries.
+fn binaries() -> anyhow::Result<PathBuf> {
+    let folder = match std::env::var_os("CATALOG_STORE_BIN") {
+        Some(folder) => folder.into(),
+        None => {
+            let this = std::env::current_exe()?;
+            this.parent().and_then(Path::parent).context("the test program lies nowhere")?.to_owned()
+        }
+    };
+    if let Some(missing) = cluster_config::launch::BINARIES.iter().find(|name| !folder.join(name).is_file()) {
+        bail!("{missing} is not in {}: build the servers first, or run make test", folder.display());
+    }
+    Ok(folder)
+}
