@@ -24,6 +24,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Batches under way at once: one travels while the other is decided.
 const IN_FLIGHT: usize = 2;
+/// The catalog is asked to answer so much before the deadline.
+const HEARD_BEFORE: Duration = Duration::from_millis(50);
 /// Between two looks whether there is a leader, while no order tells.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// How long such a look may take.
@@ -71,6 +73,7 @@ impl Checkout {
             move |commands, deadline| {
                 let (catalog, seen) = (catalog.clone(), seen.clone());
                 async move {
+                    let deadline = heard_before(deadline);
                     let parts = parts_by_lines(commands, |command| command);
                     let submitted = parts.into_iter().map(|part| submit(&catalog, &seen, part, deadline));
                     Ok(join_all(submitted).await.into_iter().flatten().collect())
@@ -112,6 +115,13 @@ impl Checkout {
     pub(crate) async fn close(&self) {
         self.batcher.close().await;
     }
+}
+
+/// When to ask the catalog to have answered, so that its answer is still heard by whoever waits until `deadline`:
+/// otherwise an order that was certainly refused would be called unknown.
+fn heard_before(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline - HEARD_BEFORE.min(left / 4)
 }
 
 async fn submit(

@@ -158,8 +158,8 @@ impl Delivery {
             return None;
         }
         let now = Instant::now();
-        let patience = self.deadline - now;
-        let wait = patience.checked_sub(HEARD_BEFORE).filter(|wait| *wait > HEARD_BEFORE).unwrap_or(patience);
+        let patience = self.deadline.saturating_duration_since(now);
+        let wait = patience - HEARD_BEFORE.min(patience / 4);
         let batch = PlaceBatch {
             commands: sent.iter().map(|&i| self.items[i].command.clone()).collect(),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use catalog_client::{
@@ -21,6 +22,8 @@ pub(super) enum Mode {
     Answer,
     /// Orders are decided but their answers are lost.
     SilentSubmits,
+    /// Orders are decided, and their answers wait for another mode.
+    HoldSubmits,
     NoLeader,
 }
 
@@ -91,14 +94,19 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     if answer_hello(&mut writer, &welcome).await.is_err() {
         return;
     }
+    let writer = Arc::new(tokio::sync::Mutex::new(writer));
     while let Ok(Some(frame)) = reader.next().await {
         let Envelope { id, body } = decode(&frame.payload).unwrap();
-        let response = state.lock().unwrap().answer(body);
-        if let Some(body) = response
-            && write_frame(&mut writer, RESPONSE, &encode(&Envelope { id, body })).await.is_err()
-        {
-            return;
-        }
+        let held = matches!(body, Request::Submit { .. });
+        let Some(body) = state.lock().unwrap().answer(body) else { continue };
+        let (state, writer) = (state.clone(), writer.clone());
+        tokio::spawn(async move {
+            while held && state.lock().unwrap().mode == Mode::HoldSubmits {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The asker may have gone.
+            drop(write_frame(&mut *writer.lock().await, RESPONSE, &encode(&Envelope { id, body })).await);
+        });
     }
 }
 
@@ -116,7 +124,7 @@ impl State {
                 self.revision += 1;
                 let answers = commands.into_iter().enumerate().map(|(n, command)| self.decide(n as u32, command));
                 let answers = answers.collect();
-                (self.mode == Mode::Answer).then_some(Response::Submitted { leader: 1, answers })
+                (self.mode != Mode::SilentSubmits).then_some(Response::Submitted { leader: 1, answers })
             }
         }
     }
