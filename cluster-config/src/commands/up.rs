@@ -29,11 +29,11 @@ pub async fn up(cluster: &Cluster, from: Option<&Path>, check: bool) -> anyhow::
         print_nodes(cluster);
         return Ok(ExitCode::SUCCESS);
     }
-    if check {
-        return Ok(ExitCode::from(INCOMPLETE));
-    }
     if let Some(paused) = here.iter().find(|node| is_paused(cluster, node)) {
         anyhow::bail!("{paused} is paused: run make resume NODE={paused} first");
+    }
+    if check {
+        return Ok(ExitCode::from(INCOMPLETE));
     }
     if !down.is_empty() {
         if let Some(from) = from {
