@@ -73,6 +73,7 @@ pub(crate) fn router(shop: Shop) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/v1/orders", get(orders::page).post(orders::place))
         .route("/v1/orders/{id}", get(orders::one))
         .route(BATCH_PATH, post(batch::place).layer(DefaultBodyLimit::max(MAX_BATCH_BODY)))
@@ -93,6 +94,10 @@ async fn ready(State(shop): State<Shop>) -> (StatusCode, &'static str) {
     }
 }
 
+async fn metrics(State(shop): State<Shop>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shop.checkout.metrics()).into_response()
+}
+
 /// The compatible surface, and what is nowhere.
 async fn elsewhere(State(shop): State<Shop>, request: Request) -> Response {
     if buy::is_path(request.uri().path()) {
@@ -111,7 +116,7 @@ async fn every_request(State(shop): State<Shop>, request: Request, next: Next) -
     let begun = Instant::now();
     let line = shop.log_requests.then(|| format!("{} {}", request.method(), request.uri()));
     let path = request.uri().path();
-    let refuse = shop.is_draining() && !matches!(path, "/livez" | "/readyz");
+    let refuse = shop.is_draining() && !matches!(path, "/livez" | "/readyz" | "/metrics");
     let mut response = if refuse {
         Refused::new(Surface::of(path), 503, "unavailable", "shutting down; nothing was done: try again")
             .into_response()

@@ -22,6 +22,8 @@ use order_client::{NotPlaced, Placed, parts_by_lines};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::metrics::Metrics;
+
 /// Batches under way at once: one travels while the other is decided.
 const IN_FLIGHT: usize = 2;
 /// The catalog is asked to answer so much before the deadline.
@@ -40,6 +42,7 @@ pub(crate) struct Checkout {
     pub(crate) catalog: Catalog,
     batcher: Batcher<Command, Result<Placed, NotPlaced>, Infallible>,
     seen: Arc<Seen>,
+    metrics: Arc<Metrics>,
     _probe: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -81,7 +84,7 @@ impl Checkout {
             }
         });
         let probe = tokio::spawn(probe(catalog.clone(), seen.clone()));
-        Self { catalog, batcher, seen, _probe: Arc::new(AbortOnDropHandle::new(probe)) }
+        Self { catalog, batcher, seen, metrics: Arc::default(), _probe: Arc::new(AbortOnDropHandle::new(probe)) }
     }
 
     /// The greatest revision seen in any answer: where an id made now is born. `None` before the first.
@@ -101,14 +104,21 @@ impl Checkout {
 
     /// Has one order placed, with whatever else waits.
     pub(crate) async fn place(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {
-        match self.batcher.run(command, deadline).await {
+        let result = match self.batcher.run(command, deadline).await {
             Ok(result) => result,
             Err(NoResult::Full) => Err(NotPlaced::Overloaded),
             Err(NoResult::NotSent) => Err(NotPlaced::Unavailable("too many orders were before it".to_owned())),
             Err(NoResult::Closed) => Err(NotPlaced::Unavailable("shutting down".to_owned())),
             Err(NoResult::InFlight) => Err(NotPlaced::Unknown),
             Err(NoResult::Failed(never)) => match never {},
-        }
+        };
+        self.metrics.count(&result);
+        result
+    }
+
+    /// What was counted, as Prometheus text.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.text(self.queued(), self.revision().unwrap_or(0), self.has_leader())
     }
 
     /// Takes no more, and returns when all that was taken has its outcome.

@@ -4,6 +4,7 @@
 
 mod api;
 mod checkout;
+mod metrics;
 pub mod server;
 #[cfg(test)]
 mod tests;

@@ -127,6 +127,9 @@ async fn a_buy_is_answered_to_the_byte_with_its_headers() {
     let unknown = shop.get("/buy/99").await;
     assert_eq!(unknown.status(), 200);
     assert_eq!(unknown.text().await.unwrap(), "\"Item is unavailable.\"");
+    let metrics = shop.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("order_results_total{result=\"placed\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("order_results_total{result=\"refused\"} 2\n"), "{metrics}");
 }
 
 #[tokio::test]
