@@ -123,7 +123,9 @@ pub(crate) fn options_at(addresses: impl IntoIterator<Item = (NodeId, SocketAddr
 
 async fn serve(id: NodeId, stream: TcpStream, on_request: OnRequest, on_watch: OnWatch) -> io::Result<()> {
     let (hello, mut reader, mut writer) = accept(stream).await?;
-    assert_eq!((hello.receiver, hello.cluster.as_str()), (id, "test"));
+    if (hello.receiver, hello.cluster.as_str()) != (id, "test") {
+        return answer_hello(&mut writer, &Welcome::Refused("another replica was meant".to_owned())).await;
+    }
     answer_hello(&mut writer, &Welcome::Accepted { id, incarnation: 1 }).await?;
     if hello.purpose == Purpose::Watch {
         let from = decode(&reader.next().await?.unwrap().payload)?;

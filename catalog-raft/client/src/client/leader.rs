@@ -26,9 +26,11 @@ const MAX_HOPS: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Leadership {
     /// The highest term that a replica has reported.
-    pub(super) term: u64,
-    /// The leader of that term; or of a later one, when an answer has named it.
-    pub(super) leader: Option<NodeId>,
+    term: u64,
+    /// The leader of that term.
+    elected: Option<NodeId>,
+    /// Where to go first: the elected one, or one that an answer has named since.
+    leader: Option<NodeId>,
 }
 
 impl Shared {
@@ -50,8 +52,9 @@ impl Shared {
         self.leadership.send_if_modified(|known| {
             let before = *known;
             if status.term > known.term {
-                *known = Leadership { term: status.term, leader: status.leader };
-            } else if status.term == known.term && status.leader.is_some() {
+                *known = Leadership { term: status.term, elected: status.leader, leader: status.leader };
+            } else if status.term == known.term && status.leader.is_some() && status.leader != known.elected {
+                known.elected = status.leader;
                 known.leader = status.leader;
             }
             *known != before
@@ -160,18 +163,19 @@ impl<'a> Pursuit<'a> {
         }
     }
 
-    /// Returns when another replica than the target is known to lead in a term after `term`.
+    /// Returns when another replica than the target is known to have been elected in `term` or later. That may
+    /// prove to be old news; then the request has come back to where it was, under the same ids.
     async fn superseded(&self, term: u64) -> usize {
         sleep(SUSPICIOUS).await;
         let mut leadership = self.shared.leadership.subscribe();
         loop {
             self.shared.hurry.notify_waiters();
+            // Changed or not, it is looked at again.
+            drop(timeout(PROBE_PAUSE, leadership.changed()).await);
             let known = *leadership.borrow_and_update();
-            let leader = known.leader.and_then(|id| self.shared.index_of(id));
-            match leader {
-                Some(leader) if known.term > term && leader != self.target => return leader,
-                // Either way it is looked at again.
-                _ => drop(timeout(PROBE_PAUSE, leadership.changed()).await),
+            match known.elected.and_then(|id| self.shared.index_of(id)) {
+                Some(leader) if known.term >= term && leader != self.target => return leader,
+                _ => {}
             }
         }
     }
@@ -179,6 +183,7 @@ impl<'a> Pursuit<'a> {
     fn judge(&mut self, tried: Tried) -> Next {
         if !matches!(tried, Tried::NotReached(_)) {
             self.missed = 0;
+            self.unreached = self.unreached.filter(|unreached| *unreached != self.target);
         }
         match tried {
             Tried::Answered(Response::Refused(refusal)) => self.refused(refusal),

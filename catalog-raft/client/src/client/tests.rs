@@ -88,7 +88,7 @@ async fn a_redirect_is_followed_and_remembered() {
     assert!(asked.load(Ordering::SeqCst) <= 1, "the leader is remembered");
     assert_eq!(catalog.leader(), Some(2));
     assert_eq!(catalog.read_index(within(20.0)).await, Ok(9));
-    assert_eq!(catalog.submit(vec![], within(20.0)).await.is_err(), true);
+    assert!(catalog.submit(vec![], within(20.0)).await.is_err());
 }
 
 #[tokio::test]
@@ -301,6 +301,33 @@ async fn liveness_follows_the_replica_down_and_up_again() {
     let _back = Fake::start_at(1, address, on_request).await;
     until(|| catalog.is_live(1)).await;
     assert_eq!((catalog.name_of(1), catalog.name_of(2), catalog.is_live(2)), ("catalog-1", "", false));
+}
+
+#[tokio::test]
+async fn a_connection_given_up_tells_those_who_wait_and_is_made_anew() {
+    let replica = Fake::start(1, |request| match request {
+        Request::Status => Reply::status(1, 1, None),
+        _ => Reply::Silence,
+    })
+    .await;
+    let catalog = Catalog::new(options(&[&replica]));
+    let link = &catalog.0.shared.links[0];
+    let connection = link.open().await.unwrap();
+    let mut pending = connection.send(&Request::ReadIndex { wait_ms: 1 }).unwrap();
+    connection.give_up();
+    assert_eq!(pending.answer().await, None);
+    assert!(connection.send(&Request::Status).is_err());
+    until(|| link.opened().is_some_and(|anew| !Arc::ptr_eq(&anew, &connection))).await;
+    until(|| catalog.is_live(1)).await;
+}
+
+#[tokio::test]
+async fn a_replica_of_another_cluster_or_id_is_down() {
+    let replica = Fake::start(1, |_| Reply::status(1, 1, None)).await;
+    let other = options_at([(2, replica.address)]);
+    let catalog = Catalog::new(other);
+    assert!(catalog.status(2, within(20.0)).await.is_err());
+    assert!(!catalog.is_live(2));
 }
 
 #[tokio::test]
