@@ -76,18 +76,9 @@ where
         F: Fn(Vec<T>, Instant) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
     {
-        let queue = Queue {
-            waiting: BTreeMap::new(),
-            next: 0,
-            taken: 0,
-            closed: false,
-        };
-        let shared = Arc::new(Shared {
-            limits,
-            queue: Mutex::new(queue),
-            work: Notify::new(),
-            finished: Notify::new(),
-        });
+        let queue = Queue { waiting: BTreeMap::new(), next: 0, taken: 0, closed: false };
+        let shared =
+            Arc::new(Shared { limits, queue: Mutex::new(queue), work: Notify::new(), finished: Notify::new() });
         tokio::spawn(send_batches(shared.clone(), call));
         Self(Arc::new(Handle(shared)))
     }
@@ -100,11 +91,7 @@ where
     pub async fn run(&self, item: T, deadline: Instant) -> Result<R, NoResult<E>> {
         let shared = &*self.0.0;
         let (reply, mut result) = oneshot::channel();
-        let mut place = shared.enter(Waiting {
-            item,
-            deadline,
-            reply,
-        })?;
+        let mut place = shared.enter(Waiting { item, deadline, reply })?;
         let answered = match timeout_at(deadline, &mut result).await {
             Ok(answered) => answered.ok(),
             Err(_) if place.give_up() => return Err(NoResult::NotSent),
@@ -200,11 +187,7 @@ impl<T, R, E> Shared<T, R, E> {
         if was_empty {
             self.work.notify_one();
         }
-        Ok(Place {
-            shared: self,
-            number,
-            queued: true,
-        })
+        Ok(Place { shared: self, number, queued: true })
     }
 
     fn take_batch(&self) -> Option<Vec<Waiting<T, R, E>>> {
@@ -214,12 +197,7 @@ impl<T, R, E> Shared<T, R, E> {
             return None;
         }
         queue.taken += size;
-        Some(
-            (0..size)
-                .map_while(|_| queue.waiting.pop_first())
-                .map(|(_, waiting)| waiting)
-                .collect(),
-        )
+        Some((0..size).map_while(|_| queue.waiting.pop_first()).map(|(_, waiting)| waiting).collect())
     }
 
     fn shut(&self) {
@@ -284,11 +262,7 @@ where
     let slots = Arc::new(Semaphore::new(shared.limits.in_flight.max(1)));
     loop {
         // The slot first, the items then: the other way round makes batches of one.
-        let slot = slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let batch = loop {
             if let Some(batch) = shared.take_batch() {
                 break batch;
@@ -298,10 +272,7 @@ where
             }
             shared.work.notified().await;
         };
-        let taken = Taken {
-            shared: shared.clone(),
-            items: batch.len(),
-        };
+        let taken = Taken { shared: shared.clone(), items: batch.len() };
         let mut deadline = batch[0].deadline;
         let mut items = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());
@@ -326,11 +297,7 @@ async fn finish<T, R, E: Clone>(
     // A waiter that has gone away does not take its result; nobody misses it.
     match results {
         Ok(results) => {
-            assert_eq!(
-                results.len(),
-                replies.len(),
-                "a call gives one result an item"
-            );
+            assert_eq!(results.len(), replies.len(), "a call gives one result an item");
             for (reply, result) in replies.into_iter().zip(results) {
                 let _gone = reply.send(Ok(result));
             }
