@@ -130,10 +130,7 @@ fn take_bounded(buffer: &mut BytesMut, max: usize) -> io::Result<Option<Frame>> 
     if checksum(kind, &frame) != expected {
         return Err(invalid("a frame with a wrong checksum".to_owned()));
     }
-    Ok(Some(Frame {
-        kind,
-        payload: frame,
-    }))
+    Ok(Some(Frame { kind, payload: frame }))
 }
 
 /// Reads frames; `next` may be dropped at any await and called again without losing bytes.
@@ -147,11 +144,7 @@ pub struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader over `inner`.
     pub fn new(inner: R) -> Self {
-        Self {
-            inner,
-            buffer: BytesMut::with_capacity(16 << 10),
-            max: MAX_PAYLOAD,
-        }
+        Self { inner, buffer: BytesMut::with_capacity(16 << 10), max: MAX_PAYLOAD }
     }
 
     /// The next frame; `None` when the peer has closed between two frames.
@@ -167,11 +160,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 self.buffer.reserve(16 << 10);
             }
             if self.inner.read_buf(&mut self.buffer).await? == 0 {
-                return if self.buffer.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(io::ErrorKind::UnexpectedEof.into())
-                };
+                return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
     }
@@ -189,11 +178,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 ///
 /// # Errors
 /// As the socket's.
-pub async fn write_frame<W: AsyncWrite + Unpin>(
-    out: &mut W,
-    kind: u8,
-    payload: &[u8],
-) -> io::Result<()> {
+pub async fn write_frame<W: AsyncWrite + Unpin>(out: &mut W, kind: u8, payload: &[u8]) -> io::Result<()> {
     let mut bytes = BytesMut::with_capacity(HEADER + payload.len());
     put_frame(&mut bytes, kind, payload);
     out.write_all(&bytes).await?;
@@ -221,12 +206,7 @@ pub struct Connected {
 pub async fn connect(address: &str, hello: &Hello, patience: Duration) -> io::Result<Connected> {
     timeout(patience, shake_hands(address, hello))
         .await
-        .unwrap_or_else(|_| {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "no handshake in time",
-            ))
-        })
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")))
 }
 
 async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
@@ -236,16 +216,12 @@ async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
     write_frame(&mut writer, HANDSHAKE, &encode(hello)).await?;
     let mut reader = FrameReader::new(read);
     match read_handshake(&mut reader).await? {
-        Welcome::Accepted { id, incarnation } if id == hello.receiver => Ok(Connected {
-            id,
-            incarnation,
-            reader,
-            writer,
-        }),
-        Welcome::Accepted { id, .. } => Err(invalid(format!(
-            "replica {id} answers where {} was meant",
-            hello.receiver
-        ))),
+        Welcome::Accepted { id, incarnation } if id == hello.receiver => {
+            Ok(Connected { id, incarnation, reader, writer })
+        }
+        Welcome::Accepted { id, .. } => {
+            Err(invalid(format!("replica {id} answers where {} was meant", hello.receiver)))
+        }
         Welcome::Refused(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
     }
 }
@@ -255,9 +231,7 @@ async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
 ///
 /// # Errors
 /// As the socket's; `TimedOut`; `InvalidData` for a stranger, or another version (which is told so).
-pub async fn accept(
-    stream: TcpStream,
-) -> io::Result<(Hello, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
+pub async fn accept(stream: TcpStream) -> io::Result<(Hello, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
     stream.set_nodelay(true)?;
     let (read, mut writer) = stream.into_split();
     let mut reader = FrameReader::new(read);
@@ -283,25 +257,19 @@ pub async fn answer_hello(writer: &mut OwnedWriteHalf, welcome: &Welcome) -> io:
     write_frame(writer, HANDSHAKE, &encode(welcome)).await
 }
 
-async fn read_handshake<T: DeserializeOwned>(
-    reader: &mut FrameReader<OwnedReadHalf>,
-) -> io::Result<T> {
+async fn read_handshake<T: DeserializeOwned>(reader: &mut FrameReader<OwnedReadHalf>) -> io::Result<T> {
     reader.max = MAX_HANDSHAKE;
     let frame = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     reader.max = MAX_PAYLOAD;
     if frame.kind != HANDSHAKE {
-        return Err(invalid(format!(
-            "a frame of kind {} where the handshake was due",
-            frame.kind
-        )));
+        return Err(invalid(format!("a frame of kind {} where the handshake was due", frame.kind)));
     }
     decode(&frame.payload)
 }
 
 /// Encodes a value as bincode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("types of the contract always encode")
+    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("types of the contract always encode")
 }
 
 /// Decodes a value from the whole of `bytes`.
@@ -312,10 +280,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     let config = bincode::config::standard().with_limit::<MAX_PAYLOAD>();
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok((_, read)) => Err(invalid(format!(
-            "{} bytes after a value of {read}",
-            bytes.len() - read
-        ))),
+        Ok((_, read)) => Err(invalid(format!("{} bytes after a value of {read}", bytes.len() - read))),
         Err(e) => Err(invalid(e.to_string())),
     }
 }
@@ -380,25 +345,15 @@ mod tests {
         };
         let expected = hello.clone();
         let server = tokio::spawn(async move {
-            let (hello, mut reader, mut writer) =
-                accept(listener.accept().await.unwrap().0).await.unwrap();
+            let (hello, mut reader, mut writer) = accept(listener.accept().await.unwrap().0).await.unwrap();
             assert_eq!(hello, expected);
             let mut both = BytesMut::new();
-            put_frame(
-                &mut both,
-                HANDSHAKE,
-                &encode(&Welcome::Accepted {
-                    id: 2,
-                    incarnation: 9,
-                }),
-            );
+            put_frame(&mut both, HANDSHAKE, &encode(&Welcome::Accepted { id: 2, incarnation: 9 }));
             put_frame(&mut both, 5, &vec![1; MAX_HANDSHAKE + 1]);
             writer.write_all(&both).await.unwrap();
             assert_eq!(reader.next().await.unwrap(), None);
             let (_, _, mut writer) = accept(listener.accept().await.unwrap().0).await.unwrap();
-            answer_hello(&mut writer, &Welcome::Refused("no".into()))
-                .await
-                .unwrap();
+            answer_hello(&mut writer, &Welcome::Refused("no".into())).await.unwrap();
             let stranger = accept(listener.accept().await.unwrap().0).await;
             assert_eq!(stranger.unwrap_err().kind(), io::ErrorKind::InvalidData);
         });
@@ -408,21 +363,9 @@ mod tests {
         assert_eq!(link.reader.next().await.unwrap().unwrap().kind, 5);
         drop(link);
         let refused = connect(&address, &hello, patience).await.unwrap_err();
-        assert_eq!(
-            (refused.kind(), refused.to_string()),
-            (io::ErrorKind::PermissionDenied, "no".to_owned())
-        );
-        let other = Hello {
-            version: VERSION + 1,
-            ..hello
-        };
-        assert_eq!(
-            connect(&address, &other, patience)
-                .await
-                .unwrap_err()
-                .kind(),
-            io::ErrorKind::PermissionDenied
-        );
+        assert_eq!((refused.kind(), refused.to_string()), (io::ErrorKind::PermissionDenied, "no".to_owned()));
+        let other = Hello { version: VERSION + 1, ..hello };
+        assert_eq!(connect(&address, &other, patience).await.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         server.await.unwrap();
     }
 }
