@@ -4,10 +4,15 @@
 //! Starts processes only through `cluster_config::launch`, as `make up` does. Must not know how a server does its
 //! work: it sees addresses, files of the run folder, and process ids.
 
+pub mod checks;
 pub mod client;
 pub mod cluster;
 pub mod eventually;
+pub mod history;
+pub mod load;
+pub mod observe;
 pub mod options;
+pub mod workload;
 
 pub use client::{Answer, Client, Request};
 pub use cluster::{Shared, TestCluster};

@@ -1,0 +1,96 @@
+//! The stock of every item at every revision, as the ledger and the acknowledged deltas say it must have been.
+
+use std::collections::BTreeMap;
+
+use crate::history::{Ask, Final, History, Item, Outcome, Revision};
+
+/// What one revision did to one item.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Step {
+    /// All that was taken, in units, and all that was added: their order within a revision is not known.
+    taken: i64,
+    added: i64,
+    /// The stock after it.
+    after: i64,
+}
+
+/// Stocks over time.
+#[derive(Debug)]
+pub struct Replay {
+    initial: BTreeMap<Item, i64>,
+    steps: BTreeMap<Item, BTreeMap<Revision, Step>>,
+}
+
+impl Replay {
+    /// Replays the front end's ledger and the deltas that took effect.
+    pub fn of(history: &History, end: &Final) -> Self {
+        let mut steps: BTreeMap<Item, BTreeMap<Revision, Step>> = BTreeMap::new();
+        let mut step = |item, revision, delta: i64| {
+            let step: &mut Step = steps.entry(item).or_default().entry(revision).or_default();
+            if delta < 0 {
+                step.taken -= delta;
+            } else {
+                step.added += delta;
+            }
+        };
+        for order in &end.ledger {
+            for (item, units) in &order.lines {
+                step(*item, order.revision, -i64::try_from(*units).unwrap_or(i64::MAX));
+            }
+        }
+        for write in &history.writes {
+            if let (Ask::AddStock(item, delta), Outcome::Ok(revision)) = (&write.ask, write.outcome) {
+                step(*item, revision, *delta);
+            }
+        }
+        for (item, steps) in &mut steps {
+            let mut stock = end.initial.get(item).copied().unwrap_or_default();
+            for step in steps.values_mut() {
+                stock += step.added - step.taken;
+                step.after = stock;
+            }
+        }
+        Self { initial: end.initial.clone(), steps }
+    }
+
+    /// The stock of an item at a revision.
+    pub fn stock_at(&self, item: Item, revision: Revision) -> i64 {
+        let step = self.steps.get(&item).and_then(|steps| steps.range(..=revision).next_back());
+        step.map_or_else(|| self.initial.get(&item).copied().unwrap_or_default(), |(_, step)| step.after)
+    }
+
+    /// The least stock that an item can have had at any moment of a revision.
+    pub fn least_within(&self, item: Item, revision: Revision) -> i64 {
+        let taken = self.steps.get(&item).and_then(|steps| steps.get(&revision)).map_or(0, |step| step.taken);
+        self.stock_at(item, revision.saturating_sub(1)) - taken
+    }
+
+    /// Whether an item changed after `from`, up to and with `upto`.
+    pub fn changed(&self, item: Item, from: Revision, upto: Revision) -> bool {
+        from < upto && self.steps.get(&item).is_some_and(|steps| steps.range(from + 1..=upto).next().is_some())
+    }
+
+    /// The first revision at which the stock of an item was negative.
+    pub fn first_negative(&self) -> Option<(Item, Revision, i64)> {
+        let all =
+            self.steps.iter().flat_map(|(item, steps)| steps.iter().map(move |(at, step)| (*item, *at, step.after)));
+        all.filter(|(_, _, stock)| *stock < 0).min_by_key(|(_, at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::story, *};
+
+    #[test]
+    fn tells_the_stock_at_every_revision() {
+        let (history, end) = story();
+        let replay = Replay::of(&history, &end);
+        let stocks: Vec<i64> = (4..=10).map(|at| replay.stock_at(1, at)).collect();
+        assert_eq!(stocks, [3, 1, 0, 0, 5, 4, 4]);
+        assert_eq!((replay.stock_at(2, 5), replay.stock_at(2, 6), replay.stock_at(3, 9)), (10, 6, 0));
+        assert_eq!((replay.least_within(1, 5), replay.least_within(1, 8), replay.least_within(1, 9)), (1, 0, 4));
+        assert!(replay.changed(1, 8, 9) && !replay.changed(1, 6, 7) && !replay.changed(1, 9, 9));
+        assert_eq!(replay.first_negative(), None);
+    }
+}

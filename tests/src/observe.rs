@@ -1,0 +1,126 @@
+//! What a cluster at rest holds, read from each replica and from the front end: one half of what checks judge. Must not
+//! know what clients did.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use catalog_client::{
+    client::{Catalog, Options, Peer},
+    protocol::{Data, ReadAt, View},
+};
+use cluster_config::CatalogNode;
+use serde::Deserialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    client::{Client, Request},
+    cluster::TestCluster,
+    history::{Final, Item, LedgerOrder, Replica},
+};
+
+/// Orders in a page.
+const PAGE: u32 = 1000;
+/// How long one read may take.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+struct Listed {
+    item_number: Item,
+    quantity: i64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    orders: Vec<PagedOrder>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PagedOrder {
+    id: Uuid,
+    revision: u64,
+    lines: Vec<PagedLine>,
+}
+
+#[derive(Deserialize)]
+struct PagedLine {
+    item_number: Item,
+    quantity: u64,
+}
+
+/// The stock of all items as the server at `url` lists it.
+///
+/// # Errors
+/// When it does not.
+pub async fn stock(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, i64>> {
+    let answer = client.try_send(Request::get(format!("{url}/list"))).await?;
+    ensure!(answer.status == 200, "{url}/list: {answer:?}");
+    let items: Vec<Listed> = serde_json::from_slice(&answer.body).context("a list of another shape")?;
+    Ok(items.into_iter().map(|item| (item.item_number, item.quantity)).collect())
+}
+
+/// Waits until all replicas have applied the same, and reads everything. No writes may go on.
+///
+/// # Errors
+/// When something cannot be read.
+pub async fn observe(cluster: &TestCluster, initial: BTreeMap<Item, i64>) -> anyhow::Result<Final> {
+    let client = Client::new();
+    cluster.wait_equal_hashes().await;
+    let mut replicas = Vec::new();
+    for node in &cluster.cluster.layout.catalogs {
+        let status = cluster.try_status(&node.name).await?;
+        replicas.push(Replica {
+            name: node.name.clone(),
+            applied: status.applied,
+            state_hash: status.state_hash,
+            stock: stock(&client, &cluster.url(&node.name)).await?,
+            ledger: own_ledger(&cluster.cluster.layout.cluster, node).await?,
+        });
+    }
+    let ledger = paged_ledger(&client, &cluster.front()).await?;
+    Ok(Final { initial, ledger, replicas })
+}
+
+/// The ledger as the front end pages it.
+async fn paged_ledger(client: &Client, front: &str) -> anyhow::Result<Vec<LedgerOrder>> {
+    let mut ledger = Vec::new();
+    let mut after = String::new();
+    loop {
+        let answer = client.try_send(Request::get(format!("{front}/v1/orders?limit={PAGE}{after}"))).await?;
+        ensure!(answer.status == 200, "/v1/orders: {answer:?}");
+        let page: Page = serde_json::from_slice(&answer.body).context("a page of another shape")?;
+        ledger.extend(page.orders.into_iter().map(|order| LedgerOrder {
+            key: order.id,
+            revision: order.revision,
+            lines: order.lines.iter().map(|line| (line.item_number, line.quantity)).collect(),
+        }));
+        match page.next {
+            Some(next) => after = format!("&after={next}"),
+            None => return Ok(ledger),
+        }
+    }
+}
+
+/// The ledger as one replica has it, whatever the others say: read at its peer port, from its own state.
+async fn own_ledger(cluster: &str, node: &CatalogNode) -> anyhow::Result<Vec<LedgerOrder>> {
+    let peer = Peer { id: node.id, name: node.name.clone(), address: node.peer.clone() };
+    let catalog =
+        Catalog::new(Options { cluster: cluster.to_owned(), sender: "tests".to_owned(), replicas: vec![peer] });
+    let mut ledger = Vec::new();
+    let mut after = None;
+    loop {
+        let view = View::Orders { after, limit: PAGE };
+        let read = catalog.read(Some(node.id), &view, ReadAt::Local, Instant::now() + READ_PATIENCE).await?;
+        let Data::Orders { orders, more } = read.data else { bail!("{} answered another view", node.name) };
+        after = orders.last().map(|order| order.version);
+        ledger.extend(orders.into_iter().map(|order| LedgerOrder {
+            key: Uuid::from_u128(order.id.0),
+            revision: order.version.revision,
+            lines: order.lines.iter().map(|line| (line.item_number, line.quantity)).collect(),
+        }));
+        if !more {
+            return Ok(ledger);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Clients that buy, order, change stock and look, each write under a key of its own that is sent again until its
+//! outcome is known; and the history of it. Must not know processes, nor judge what the history shows.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{task::JoinHandle, time::sleep};
+use uuid::Uuid;
+
+use crate::history::{Ask, History, Item, Outcome, Write};
+
+pub mod buyer;
+
+use buyer::Buyer;
+
+/// Between two tries of one write. `Retry-After` would be a second: the tests press harder.
+const RETRY_PAUSE: Duration = Duration::from_millis(30);
+/// How long the unknown outcomes may take to settle once all servers are up again.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
+/// Clients that settle unknown outcomes side by side.
+const SETTLERS: usize = 8;
+
+/// What the clients do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// `host:port` of the front end.
+    pub front: String,
+    /// Decides every choice that clients make.
+    pub seed: u64,
+    /// Clients, each with one request outstanding.
+    pub clients: u64,
+    /// Items; the first is bought about as often as all others together.
+    pub items: Vec<Item>,
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Workload {
+    plan: Plan,
+    began: Instant,
+    enough: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<History>>,
+    /// What [`Workload::first_buy`] did.
+    extra: History,
+}
+
+impl Workload {
+    /// Puts the clients to work, in the present runtime.
+    pub fn start(plan: Plan) -> Self {
+        let (began, enough) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let clients = (0..plan.clients)
+            .map(|at| {
+                let rng = StdRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003).wrapping_add(at));
+                let buyer = Buyer::new(plan.front.clone(), began);
+                tokio::spawn(work(buyer, rng, plan.items.clone(), enough.clone()))
+            })
+            .collect();
+        Self { plan, began, enough, clients, extra: History::default() }
+    }
+
+    /// Now, as the history counts time.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Sends a buy now and returns how long it took until it was acknowledged, however often it was turned away before.
+    /// `None` when that did not come about within `patience`.
+    pub async fn first_buy(&mut self, patience: Duration) -> Option<Duration> {
+        let mut buyer = Buyer::new(self.plan.front.clone(), self.began);
+        let asked = Instant::now();
+        let mut write = buyer.begin(Uuid::new_v4(), Ask::Buy(self.plan.items[0]));
+        while !buyer.send(&mut write).await && asked.elapsed() < patience {
+            sleep(RETRY_PAUSE).await;
+        }
+        let took = matches!(write.outcome, Outcome::Ok(_)).then(|| asked.elapsed());
+        buyer.history.writes.push(write);
+        self.extra.merge(buyer.history);
+        took
+    }
+
+    /// Lets every client finish the request that it has outstanding, then settles what is unknown by asking again under
+    /// the same key. All servers should be up. What cannot be settled stays unknown.
+    ///
+    /// # Panics
+    /// When a client panicked.
+    pub async fn finish(self) -> History {
+        self.enough.store(true, Ordering::Relaxed);
+        let mut all = self.extra;
+        for client in join_all(self.clients).await {
+            all.merge(client.expect("a client does not panic"));
+        }
+        settle(&self.plan, self.began, all).await
+    }
+}
+
+/// One client.
+async fn work(mut buyer: Buyer, mut rng: StdRng, items: Vec<Item>, enough: Arc<AtomicBool>) -> History {
+    while !enough.load(Ordering::Relaxed) {
+        if rng.random_range(0..4) == 0 {
+            buyer.look(pick(&mut rng, &items)).await;
+            continue;
+        }
+        let ask = choose(&mut rng, &items);
+        let patient = rng.random_bool(0.7);
+        let mut write = buyer.begin(Uuid::from_u128(rng.random()), ask);
+        while !buyer.send(&mut write).await {
+            // The impatient take a refusal at its word: it must then never take effect.
+            let gives_up = !patient && write.outcome == Outcome::TurnedAway;
+            if gives_up || enough.load(Ordering::Relaxed) {
+                break;
+            }
+            sleep(RETRY_PAUSE.mul_f64(rng.random_range(0.5..1.5))).await;
+        }
+        buyer.history.writes.push(write);
+    }
+    buyer.history
+}
+
+fn pick(rng: &mut StdRng, items: &[Item]) -> Item {
+    if rng.random() { items[0] } else { items[rng.random_range(0..items.len())] }
+}
+
+fn choose(rng: &mut StdRng, items: &[Item]) -> Ask {
+    match rng.random_range(0..10) {
+        0..5 => Ask::Buy(pick(rng, items)),
+        5..8 => {
+            let lines = rng.random_range(1..=4);
+            Ask::Order((0..lines).map(|_| (pick(rng, items), rng.random_range(1..=3))).collect())
+        }
+        _ => {
+            // Never zero, and a little more given than taken.
+            let delta = [-4, -2, -1, 1, 2, 3, 6][rng.random_range(0..7)];
+            Ask::AddStock(pick(rng, items), delta)
+        }
+    }
+}
+
+/// Asks again for every unknown outcome under the same key.
+async fn settle(plan: &Plan, began: Instant, mut all: History) -> History {
+    let unsettled: Vec<Write> = all.writes.extract_if(.., |write| write.outcome == Outcome::Unknown).collect();
+    let give_up = Instant::now() + SETTLE_PATIENCE;
+    let mut shares = vec![Vec::new(); SETTLERS];
+    for (at, write) in unsettled.into_iter().enumerate() {
+        shares[at % SETTLERS].push(write);
+    }
+    let settled = shares.into_iter().map(|share| async move {
+        let mut buyer = Buyer::new(plan.front.clone(), began);
+        for mut write in share {
+            while !buyer.send(&mut write).await && Instant::now() < give_up {
+                sleep(RETRY_PAUSE).await;
+            }
+            buyer.history.writes.push(write);
+        }
+        buyer.history
+    });
+    for history in join_all(settled).await {
+        all.merge(history);
+    }
+    all
+}
