@@ -1,5 +1,18 @@
 //! The front end: the store's HTTP surface over a coherent cache.
+//!
+//! `cache`, `coherence` and `invalidation` are pure: they decide what may be answered. `state` moves them together,
+//! `follow` feeds them from the catalog's stream of changes, `upstream` asks replicas, `writes` carries writes out,
+//! `api` speaks HTTP.
 
+mod api;
 pub mod cache;
 pub mod coherence;
-pub mod invalidation;
+mod follow;
+pub mod front;
+mod invalidation;
+mod page;
+mod reply;
+pub mod server;
+mod state;
+mod upstream;
+mod writes;

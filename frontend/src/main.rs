@@ -1,1 +1,26 @@
-fn main() {}
+//! The `frontend` binary: arguments, configuration, logs; then serves until it is told to stop.
+
+use anyhow::Context;
+use clap::Parser;
+use cluster_config::{
+    Layout,
+    server::{Args, bind, start_logging, terminated},
+};
+use frontend::{front::Front, server};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let layout = Layout::load(&args.config)?;
+    let node = layout.frontends.iter().find(|node| node.id == args.instance);
+    let node = node.cloned().with_context(|| {
+        format!("layout {} has no front end {}; choose another with -i", args.config, args.instance)
+    })?;
+    let _log = start_logging(&args, &node.name)?;
+    let listener = bind(&layout, &node.address).await?;
+    tracing::info!(address = %node.address, "{} is listening", node.name);
+    let front = Front::start(layout, &node.name);
+    server::run(front, listener, terminated()).await;
+    tracing::info!("{} has stopped", node.name);
+    Ok(())
+}

@@ -8,9 +8,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use catalog_client::{
-    Action, Answer, Change, Event, Item, ItemNumber, Line, Order, Outcome, Revision, Version,
-};
+use catalog_client::{Action, Answer, Change, Event, Item, ItemNumber, Line, Order, Outcome, Revision, Version};
 use proptest::prelude::*;
 
 use super::{Coherence, Micros, Verdict};
@@ -34,16 +32,35 @@ struct State {
 #[derive(Debug, Clone)]
 enum Step {
     /// Elsewhere or here, of an item; `topic` moves it, else its stock moves. Acknowledged after `ack` more steps.
-    Write { item: ItemNumber, topic: Option<u64>, here: bool, ack: usize },
+    Write {
+        item: ItemNumber,
+        topic: Option<u64>,
+        here: bool,
+        ack: usize,
+    },
     /// A buy made here, refused: nothing changes but the revision.
-    Refused { item: ItemNumber },
-    Deliver { events: usize },
-    Read { key: Key, served_after: usize, ahead: u64, done_after: usize, min_ahead: u64 },
+    Refused {
+        item: ItemNumber,
+    },
+    Deliver {
+        events: usize,
+    },
+    Read {
+        key: Key,
+        served_after: usize,
+        ahead: u64,
+        done_after: usize,
+        min_ahead: u64,
+    },
     Cut,
     Live,
     Compact,
-    AskIndex { answered_after: usize },
-    Wait { micros: Micros },
+    AskIndex {
+        answered_after: usize,
+    },
+    Wait {
+        micros: Micros,
+    },
 }
 
 /// What a replica said, on its way.

@@ -1,0 +1,114 @@
+//! The HTTP surface: which path is whose, and what holds for every request.
+//!
+//! Must not know how an answer is come by.
+
+mod cluster;
+mod compat;
+mod health;
+mod items;
+mod orders;
+mod request;
+mod watch;
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode, header::HeaderValue};
+use tokio::time::Instant;
+
+use self::request::Incoming;
+pub use self::request::Request;
+use crate::{
+    cache::Key,
+    front::Front,
+    page::Held,
+    reply::{self, MIN_REVISION, Refused, Reply, Surface},
+    state::Lookup,
+    upstream::Source,
+};
+
+/// What `/` says.
+const INDEX: &str = include_str!("api/index.html");
+
+/// Answers a plain `GET /lookup/{n}` or `GET /get_quantity/{n}` from the cache, if it can: no allocation but the
+/// answer's headers, no await. Anything else is `None`, and takes the long way.
+pub fn quick(front: &Front, request: &hyper::Request<hyper::body::Incoming>) -> Option<Reply> {
+    if request.method() != Method::GET || request.uri().query().is_some() {
+        return None;
+    }
+    let path = request.uri().path();
+    let key = if let Some(number) = path.strip_prefix("/lookup/") {
+        Key::Lookup(plain_number(number)?)
+    } else {
+        Key::Quantity(plain_number(path.strip_prefix("/get_quantity/")?)?)
+    };
+    if request.headers().contains_key(MIN_REVISION) {
+        return None;
+    }
+    match front.state().lookup(&key, 0) {
+        Lookup::Hit(Held::Page(page)) => Some(reply::page(&page, front.cache_status.of(Source::Hit))),
+        _ => None,
+    }
+}
+
+/// The number, if it is written in the one way that needs no second look.
+fn plain_number(text: &str) -> Option<u64> {
+    let plain = (1..=15).contains(&text.len()) && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
+/// Answers any request.
+pub async fn answer(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Reply {
+    let request = Incoming::new(request, front.deadline());
+    let surface = Surface::of(request.path());
+    match route(&front, request).await {
+        Ok(reply) => reply,
+        Err(refused) => refused.into_reply(surface),
+    }
+}
+
+/// As [`answer`], with a line in the log.
+pub async fn answer_and_log(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Reply {
+    let begun = Instant::now();
+    let line = format!("{} {}", request.method(), request.uri());
+    let id = request::id_of(request.headers());
+    let reply = match quick(&front, &request) {
+        Some(reply) => reply,
+        None => answer(front, request).await,
+    };
+    let ms = begun.elapsed().as_millis();
+    tracing::info!(status = reply.status().as_u16(), ms, request = id, "{line}");
+    reply
+}
+
+async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> {
+    let path = request.path().to_owned();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        [""] => only_get(&request, || index()),
+        ["livez"] => only_get(&request, || health::alive()),
+        ["readyz"] => {
+            only_get(&request, || ())?;
+            Ok(health::ready(front, request.deadline()).await)
+        }
+        ["v1", "items"] => items::collection(front, request).await,
+        ["v1", "items", number] if !number.is_empty() => items::one(front, request, number).await,
+        ["v1", "orders"] => orders::collection(front, request).await,
+        ["v1", "orders", id] if !id.is_empty() => orders::one(front, request, id).await,
+        ["v1", "watch"] => watch::stream(front, request).await,
+        ["v1", "cluster"] => only_get(&request, || cluster::view(front)),
+        _ if Surface::of(&path) == Surface::V1 => Err(Refused::not_found()),
+        _ => compat::answer(front, request).await,
+    }
+}
+
+fn only_get<T>(request: &Incoming, answer: impl FnOnce() -> T) -> Result<T, Refused> {
+    request.allow(&["GET", "HEAD"])?;
+    Ok(answer())
+}
+
+fn index() -> Reply {
+    let mut reply = reply::json(StatusCode::OK, INDEX);
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, html);
+    reply
+}

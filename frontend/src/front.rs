@@ -1,0 +1,83 @@
+//! The front end put together: what every request needs.
+//!
+//! Must not know HTTP.
+
+use std::sync::Arc;
+
+use catalog_client::client::{Catalog, Options, Peer};
+use cluster_config::Layout;
+use order_client::{Orders, Server};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{follow, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes};
+
+/// Clients that may watch at a time, each with a stream of its own from a replica.
+pub const MAX_WATCHERS: usize = 256;
+
+/// What every request needs. One for the process.
+#[derive(Debug)]
+pub struct Front {
+    /// `frontend-1`.
+    pub node: String,
+    /// Who is where.
+    pub layout: Layout,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// Reads.
+    pub upstream: Arc<Upstream>,
+    /// Writes.
+    pub writes: Writes,
+    /// The values of `Cache-Status`.
+    pub cache_status: CacheStatus,
+    /// Places for watchers.
+    pub watchers: Arc<Semaphore>,
+    /// Cancelled when the process is to end.
+    pub stopping: CancellationToken,
+}
+
+impl Front {
+    /// Connects to the catalog and the order servers and begins to follow the catalog, in the background. Must be
+    /// called within a tokio runtime.
+    pub fn start(layout: Layout, node: &str) -> Arc<Self> {
+        let catalog = Catalog::new(Options {
+            cluster: layout.cluster.clone(),
+            sender: node.to_owned(),
+            replicas: peers(&layout),
+        });
+        let servers = layout.orders.iter().map(|o| Server { name: o.name.clone(), address: o.address.clone() });
+        let orders = Orders::new(node.to_owned(), servers.collect(), layout.queue);
+        let state = Arc::new(State::new(layout.cache.then_some(layout.cache_entries), layout.freshness));
+        let upstream = Upstream::new(catalog.clone(), state.clone());
+        tokio::spawn(follow::run(catalog.clone(), upstream.clone(), layout.freshness));
+        Arc::new(Self {
+            node: node.to_owned(),
+            writes: Writes::new(catalog.clone(), orders, state, layout.queue),
+            cache_status: CacheStatus::new(node),
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            stopping: CancellationToken::new(),
+            catalog,
+            upstream,
+            layout,
+        })
+    }
+
+    /// What this front end holds.
+    pub fn state(&self) -> &State {
+        self.upstream.state()
+    }
+
+    /// When a request that arrives now must be answered.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.layout.deadline
+    }
+}
+
+fn peers(layout: &Layout) -> Vec<Peer> {
+    let peer = |replica: &cluster_config::CatalogNode| Peer {
+        id: replica.id,
+        name: replica.name.clone(),
+        address: replica.peer.clone(),
+    };
+    layout.catalogs.iter().map(peer).collect()
+}

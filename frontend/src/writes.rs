@@ -1,0 +1,100 @@
+//! Writes: each gets its command, goes to an order server or to the leader, and makes way in the cache for its
+//! outcome before that is answered.
+//!
+//! Must not know HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use catalog_client::{
+    Action, Answer, Command,
+    batch::{Batcher, Limits, NoResult},
+    client::{self, Catalog},
+    protocol::Refusal,
+};
+use order_client::{NotPlaced, Orders, Placed, view::Key};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{invalidation::items_told_of, state::State};
+
+/// Commands in one request to the leader.
+const BATCH: usize = 1024;
+/// Requests to the leader under way.
+const IN_FLIGHT: usize = 2;
+/// The clients keep to the deadline; should one not, its outcome is unknown after so much more.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Carries writes out. One for the process.
+#[derive(Debug)]
+pub struct Writes {
+    orders: Orders,
+    changes: Batcher<Command, Placed, client::Error>,
+    state: Arc<State>,
+}
+
+impl Writes {
+    /// `queue`: changes of items that may wait. Must be made within a tokio runtime.
+    pub fn new(catalog: Catalog, orders: Orders, state: Arc<State>, queue: usize) -> Self {
+        let limits = Limits { queued: queue, batch: BATCH, in_flight: IN_FLIGHT };
+        let changes = Batcher::new(limits, move |commands, deadline| {
+            let catalog = catalog.clone();
+            async move {
+                let submitted = catalog.submit(commands, deadline).await?;
+                let placed = |answer| Placed { leader: submitted.leader, answer };
+                Ok(submitted.answers.into_iter().map(placed).collect())
+            }
+        });
+        Self { orders, changes, state }
+    }
+
+    /// The order service.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// Has `action` decided under `key`. What its outcome tells of is out of the cache when this returns.
+    ///
+    /// # Errors
+    /// [`NotPlaced`] says whether it may have taken effect.
+    pub async fn decide(&self, action: Action, key: &Key, deadline: Instant) -> Result<Placed, NotPlaced> {
+        if !self.state.wait_for_beginning(deadline).await {
+            return Err(NotPlaced::Unavailable("no quorum of the catalog was found yet".to_owned()));
+        }
+        let born = self.state.coherence().need(0);
+        let command = Command { id: key.id, origin: key.origin, born, action: action.clone() };
+        let is_order = matches!(action, Action::PlaceOrder { .. });
+        let deciding = async {
+            if is_order { self.orders.place(command, deadline).await } else { self.change(command, deadline).await }
+        };
+        let placed = timeout_at(deadline + GRACE, deciding).await.unwrap_or(Err(NotPlaced::Unknown))?;
+        self.make_way(&action, &placed.answer);
+        Ok(placed)
+    }
+
+    /// Takes no more, and returns when all that was taken has its outcome.
+    pub async fn close(&self) {
+        tokio::join!(self.orders.close(), self.changes.close());
+    }
+
+    fn make_way(&self, action: &Action, answer: &Answer) {
+        self.state.answer(&items_told_of(action, &answer.outcome), answer.version.revision);
+    }
+
+    async fn change(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {
+        self.changes.run(command, deadline).await.map_err(|no_result| match no_result {
+            NoResult::Full => NotPlaced::Overloaded,
+            NoResult::NotSent => NotPlaced::Unavailable("no leader with a quorum took it in time".to_owned()),
+            NoResult::InFlight | NoResult::Failed(client::Error::Unknown) => NotPlaced::Unknown,
+            NoResult::Failed(client::Error::Refused(refusal)) => not_placed(refusal),
+            NoResult::Closed => NotPlaced::Unavailable("shutting down".to_owned()),
+        })
+    }
+}
+
+fn not_placed(refusal: Refusal) -> NotPlaced {
+    match refusal {
+        Refusal::Overloaded => NotPlaced::Overloaded,
+        Refusal::Unknown => NotPlaced::Unknown,
+        Refusal::Unavailable(why) | Refusal::Invalid(why) => NotPlaced::Unavailable(why),
+        Refusal::NotLeader { .. } => NotPlaced::Unavailable("no leader was found in time".to_owned()),
+    }
+}
