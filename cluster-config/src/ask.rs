@@ -64,8 +64,7 @@ impl Ask {
         if answer.status().is_success() {
             return Ok(());
         }
-        let why = answer.text().await.unwrap_or_default();
-        Err(if why.is_empty() { "not ready".into() } else { why.trim().into() })
+        Err(why(&answer.text().await.unwrap_or_default()))
     }
 
     /// The state of the catalog at `address`, if it answers.
@@ -82,6 +81,16 @@ impl Ask {
             Some((node.name.clone(), status?))
         });
         join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+/// The reason in the body of a refusal: of a JSON document its `error` or `detail`, else the text itself.
+fn why(body: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let told = ["error", "detail"].iter().find_map(|field| document.get(field)?.as_str());
+    match told.unwrap_or(body.trim()) {
+        "" => "not ready".into(),
+        why => why.into(),
     }
 }
 

@@ -72,7 +72,7 @@ pub struct RaftTimes {
     pub heartbeat: Duration,
     /// The shortest election timeout. TOML `election_min_ms`, default 200.
     pub election_min: Duration,
-    /// The longest, and the leader's lease. TOML `election_max_ms`, default 400.
+    /// The longest, and the leader's lease. TOML `election_max_ms`, default 350.
     pub election_max: Duration,
     /// Log entries applied between two snapshots, at most. TOML `snapshot_entries`, default 200000.
     pub snapshot_entries: u64,

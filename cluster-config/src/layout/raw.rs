@@ -68,7 +68,7 @@ impl Default for Raft {
         Self {
             heartbeat_ms: 50,
             election_min_ms: 200,
-            election_max_ms: 400,
+            election_max_ms: 350,
             snapshot_entries: 200_000,
             snapshot_bytes: 256 << 20,
             log_kept_entries: 50_000,
