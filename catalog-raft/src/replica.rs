@@ -26,7 +26,7 @@ use crate::{
     proposals::Proposals,
     raft::Raft,
     reads::Reads,
-    storage::{self, Db, LogStore, SNAPSHOTS, StateMachine},
+    storage::{self, Db, LogStore, SNAPSHOTS, State, StateMachine},
 };
 
 /// Log entries that are purged together: each purge leaves a tombstone that reads must step over.
@@ -49,6 +49,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let peer_listener = server::bind(&layout, &node.peer).await?;
     let client_listener = server::bind(&layout, &node.client).await?;
     let first_items = items::first(&layout)?;
+    let config = Arc::new(config(&layout)?);
 
     let db = Db::open(&data)?;
     let identity = Arc::new(Identity {
@@ -66,7 +67,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
     let network = Network(identity.clone());
-    let raft = Raft::new(node.id, Arc::new(config(&layout)?), network, log.clone(), machine).await?;
+    let raft = Raft::new(node.id, config, network, log.clone(), machine).await?;
     let reads = Reads::new(&node.name, raft.clone(), state, way_to_all(&layout, &node.name));
     let proposals = Proposals::new(raft.clone());
     let snapshots = data.join(SNAPSHOTS);
@@ -92,7 +93,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         let _ = is_shut_down.changed().await;
     }));
     tokio::spawn(end_with(raft.clone()));
-    tokio::spawn(take_snapshots(raft.clone(), log, layout.clone()));
+    tokio::spawn(take_snapshots(raft.clone(), log, reads.state().clone(), layout.clone()));
 
     tokio::select! {
         result = async {
@@ -129,7 +130,7 @@ fn config(layout: &Layout) -> anyhow::Result<Config> {
         purge_batch_size: PURGE_TOGETHER.min(raft.log_kept_entries / 4).max(1),
         max_payload_entries: ENTRIES_A_MESSAGE,
         // A replica that comes back is noticed this soon.
-        backoff: "fixed=100ms".to_owned(),
+        backoff: "100ms".to_owned(),
         ..Config::default()
     };
     config.validate().context("the layout's Raft times do not go together")
@@ -162,7 +163,7 @@ async fn end_with(raft: Raft) {
 
 /// Takes a snapshot when enough was appended since the last one, in entries or in bytes. A snapshot holds the whole
 /// ledger, so the bytes asked for grow with it: what is written for snapshots stays in proportion to the log.
-async fn take_snapshots(raft: Raft, log: LogStore, layout: Layout) {
+async fn take_snapshots(raft: Raft, log: LogStore, state: Arc<State>, layout: Layout) {
     let mut bytes_before = 0;
     let mut last = None;
     loop {
@@ -174,13 +175,9 @@ async fn take_snapshots(raft: Raft, log: LogStore, layout: Layout) {
             bytes_before = log.bytes_appended();
         }
         let applied = metrics.last_applied.map_or(0, |id| id.index);
-        let size = match raft.get_snapshot().await {
-            Ok(current) => current.map_or(0, |current| current.snapshot.len()),
-            Err(_) => return,
-        };
         let bytes = log.bytes_appended() - bytes_before;
         let due = applied.saturating_sub(snapshot) >= layout.raft.snapshot_entries
-            || bytes >= layout.raft.snapshot_bytes.max(size);
+            || bytes >= layout.raft.snapshot_bytes.max(state.snapshot_bytes());
         if due && applied > snapshot && raft.trigger().snapshot().await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -63,6 +63,7 @@ pub struct State {
     catalog: RwLock<Catalog>,
     history: History,
     installing: AtomicBool,
+    snapshot_bytes: AtomicU64,
 }
 
 /// A snapshot is being installed: there is no state to read.
@@ -88,7 +89,16 @@ impl State {
         }
         let catalog = restore.trusting_orders(applied.revision(), &applied.state)?;
         let history = History::new(applied.revision());
-        Ok((Self { db, catalog: RwLock::new(catalog), history, installing: AtomicBool::new(false) }, applied))
+        Ok((
+            Self {
+                db,
+                catalog: RwLock::new(catalog),
+                history,
+                installing: AtomicBool::new(false),
+                snapshot_bytes: AtomicU64::new(0),
+            },
+            applied,
+        ))
     }
 
     /// The database.
@@ -148,15 +158,20 @@ impl State {
     ///
     /// # Errors
     /// [`Installing`].
-    pub fn orders(
-        &self,
-        after: Option<Version>,
-        limit: usize,
-    ) -> Result<(Revision, Vec<Order>, bool), Installing> {
+    pub fn orders(&self, after: Option<Version>, limit: usize) -> Result<(Revision, Vec<Order>, bool), Installing> {
         let catalog = self.readable()?;
         let (orders, more) =
             read_orders(&self.db, after, limit).unwrap_or_else(|error| damaged("the order ledger", &error));
         Ok((catalog.applied(), orders, more))
+    }
+
+    /// The length of the last snapshot, 0 before the first.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_snapshot_bytes(&self, bytes: u64) {
+        self.snapshot_bytes.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn write_lock(&self) -> RwLockWriteGuard<'_, Catalog> {
@@ -236,9 +251,8 @@ fn read_order_by_id(db: &Db, id: OrderId) -> io::Result<Option<Arc<Order>>> {
     let Some(place) = place else { return Ok(None) };
     let version = read_order_id(&place)?;
     let row = db.raw().get_pinned_cf(db.cf(CF_ORDERS), version_key(version)).map_err(io::Error::other)?;
-    let row = row.ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("order {id} is missing at {version}"))
-    })?;
+    let row =
+        row.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("order {id} is missing at {version}")))?;
     read_order(&row).map(|order| Some(Arc::new(order)))
 }
 

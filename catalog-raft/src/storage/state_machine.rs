@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use catalog_client::{OrderId, Order};
+use catalog_client::{Order, OrderId};
 use futures::{Stream, StreamExt};
 use openraft::{
     EntryPayload, RaftSnapshotBuilder,
@@ -61,6 +61,7 @@ impl StateMachine {
         let newest = snapshot::newest(&folder)?;
         install::resume(&db, newest.as_ref().map(|(_, file)| file))?;
         let (state, applied) = State::open(db)?;
+        state.set_snapshot_bytes(newest.as_ref().map_or(0, |(_, file)| file.len()));
         Ok(Self { state: Arc::new(state), applied, folder, current: Arc::new(Mutex::new(newest)) })
     }
 
@@ -142,7 +143,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::freeze(self.state.db().clone(), self.folder.clone(), self.current.clone()).await
+        SnapshotBuilder::freeze(self.state.clone(), self.folder.clone(), self.current.clone()).await
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
@@ -160,6 +161,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             membership: header.membership.clone(),
             state: header.state,
         };
+        self.state.set_snapshot_bytes(file.len());
         *lock(&self.current) = Some((header, file));
         tracing::info!("installed: at revision {}", self.applied.revision());
         Ok(())
@@ -175,6 +177,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     written: Option<oneshot::Receiver<io::Result<(Header, SnapshotFile)>>>,
+    state: Arc<State>,
     folder: PathBuf,
     current: Current,
 }
@@ -182,10 +185,10 @@ pub struct SnapshotBuilder {
 impl SnapshotBuilder {
     /// Takes the frozen view before it returns: nothing that is applied later is in it. The file is written by a
     /// thread of its own, because RocksDB's view borrows the database.
-    async fn freeze(db: Db, folder: PathBuf, current: Current) -> Self {
+    async fn freeze(state: Arc<State>, folder: PathBuf, current: Current) -> Self {
         let (frozen, is_frozen) = oneshot::channel();
         let (done, written) = oneshot::channel();
-        let target = folder.clone();
+        let (db, target) = (state.db().clone(), folder.clone());
         let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             // Nobody waits for either any more when Raft shuts down.
             let _ = done.send(write_snapshot(&db, &target, || frozen.send(()).unwrap_or_default()));
@@ -194,7 +197,7 @@ impl SnapshotBuilder {
             super::db::fatal("no thread for a snapshot", &error);
         }
         let _ = is_frozen.await;
-        Self { written: Some(written), folder, current }
+        Self { written: Some(written), state, folder, current }
     }
 }
 
@@ -205,6 +208,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let written = self.written.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
         let (header, file) = written.await.map_err(io::Error::other)??;
         tracing::info!("snapshot of {} bytes up to {:?}", file.len(), header.last_log_id);
+        self.state.set_snapshot_bytes(file.len());
         // The older one goes only now that this one is durable under its name.
         *lock(&self.current) = Some((header.clone(), file.clone()));
         snapshot::remove_older(&self.folder, &file)?;
