@@ -58,7 +58,7 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(layout.raft.heartbeat, Duration::from_millis(50));
     assert_eq!(
         layout.raft.election_min..layout.raft.election_max,
-        Duration::from_millis(200)..Duration::from_millis(400)
+        Duration::from_millis(200)..Duration::from_millis(350)
     );
     assert_eq!((layout.raft.snapshot_entries, layout.raft.snapshot_bytes), (200_000, 268_435_456));
     assert_eq!((layout.raft.log_kept_entries, layout.raft.log_cache_bytes), (50_000, 67_108_864));
