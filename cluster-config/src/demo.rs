@@ -19,7 +19,7 @@ mod story;
 
 use crate::{
     ask::{self, Ask},
-    commands::{down, serving, signals::STOP_PATIENCE, up},
+    commands::{down, serving, up},
     table::table,
 };
 use shop::Shop;
@@ -40,7 +40,7 @@ struct Stage {
 pub async fn run(config: Option<&str>, run_dir: &Path, from: &Path, victim: Option<&str>) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let home = std::path::absolute(run_dir)?.join("demo");
-    clear(&home)?;
+    clear(&home).await?;
     let cluster = prepare(config.unwrap_or("4"), &home)?;
     let story = Story::begin(&run_dir.join("demo.txt"))?;
     let shop = Shop::new(Ask::new()?, cluster.layout.frontends[0].address.clone());
@@ -49,7 +49,7 @@ pub async fn run(config: Option<&str>, run_dir: &Path, from: &Path, victim: Opti
         told = tell(&mut stage, from, victim) => told,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    let ended = end(&stage.cluster);
+    let ended = end(&stage.cluster).await;
     let outcome = told.and(ended);
     let seconds = began.elapsed().as_secs_f64();
     match &outcome {
@@ -61,13 +61,10 @@ pub async fn run(config: Option<&str>, run_dir: &Path, from: &Path, victim: Opti
 }
 
 /// Ends what a demo that was itself killed left running, and removes its data.
-fn clear(home: &Path) -> anyhow::Result<()> {
+async fn clear(home: &Path) -> anyhow::Result<()> {
     let layout = home.join("layout.toml");
     if let (Some(selector), true) = (layout.to_str(), layout.is_file()) {
-        end(&Cluster { layout: Layout::load(selector)?, selector: selector.into(), run_dir: home.into() })?;
-    }
-    if let Some(node) = down::running_in(home) {
-        bail!("{node} of an earlier demo is still running in {}: end it first", home.display());
+        end(&Cluster { layout: Layout::load(selector)?, selector: selector.into(), run_dir: home.into() }).await?;
     }
     match std::fs::remove_dir_all(home) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -93,17 +90,13 @@ fn prepare(selector: &str, home: &Path) -> anyhow::Result<Cluster> {
     Ok(Cluster { layout: Layout::load(&selector)?, selector, run_dir: PathBuf::from(home) })
 }
 
-/// Stops whatever runs, all at once; what does not go by itself is killed.
-fn end(cluster: &Cluster) -> anyhow::Result<()> {
-    std::thread::scope(|scope| {
-        for node in cluster.nodes() {
-            if cluster.process(&node).is_some() {
-                scope.spawn(move || cluster.stop(&node, STOP_PATIENCE).or_else(|_| cluster.kill(&node)));
-            }
-        }
-    });
+/// Stops whatever runs, whether or not it is of this layout.
+async fn end(cluster: &Cluster) -> anyhow::Result<()> {
+    down::stop_in_order(cluster, |_| ()).await?;
     match down::running_in(&cluster.run_dir) {
-        Some(node) => bail!("{node} of the demo does not end"),
+        Some(node) => {
+            bail!("{node} of an earlier demo is still running in {}: end it first", cluster.run_dir.display())
+        }
         None => Ok(()),
     }
 }

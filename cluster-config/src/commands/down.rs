@@ -8,8 +8,7 @@ use cluster_config::launch::{Cluster, Process};
 use super::signals::STOP_PATIENCE;
 use crate::ask::{self, Ask};
 
-/// Stops everything and keeps the data: front ends first, so that no request is lost, then order servers, then
-/// catalogs, the leader last, so that it need not hand over to one that goes next.
+/// Stops everything and keeps the data.
 ///
 /// # Errors
 /// When a process does not end even by SIGKILL.
@@ -18,34 +17,43 @@ pub async fn down(cluster: &Cluster) -> anyhow::Result<()> {
         println!("nothing is running");
         return Ok(());
     }
-    let layout = &cluster.layout;
-    let names = |nodes: &[cluster_config::EdgeNode]| nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
-    stop_together(cluster, &names(&layout.frontends))?;
-    stop_together(cluster, &names(&layout.orders))?;
-    let statuses = Ask::new()?.statuses(cluster).await;
-    let leader = ask::leader(&statuses).map(|(name, _)| name.to_owned());
-    let catalogs = layout.catalogs.iter().map(|node| node.name.clone());
-    let (leader, followers): (Vec<_>, Vec<_>) = catalogs.partition(|name| leader.as_ref() == Some(name));
-    stop_together(cluster, &followers)?;
-    stop_together(cluster, &leader)?;
+    stop_in_order(cluster, |line| println!("{line}")).await?;
     println!("the cluster is down; its data is kept in {}", cluster.run_dir.display());
     Ok(())
 }
 
-fn stop_together(cluster: &Cluster, nodes: &[String]) -> anyhow::Result<()> {
+/// Stops whatever runs, and `say`s so: front ends first, so that no request is lost, then order servers, then
+/// catalogs, the leader last, so that it need not hand over to one that goes next.
+///
+/// # Errors
+/// When a process does not end even by SIGKILL.
+pub async fn stop_in_order(cluster: &Cluster, say: impl Fn(String) + Sync) -> anyhow::Result<()> {
+    let layout = &cluster.layout;
+    let names = |nodes: &[cluster_config::EdgeNode]| nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    stop_together(cluster, &names(&layout.frontends), &say)?;
+    stop_together(cluster, &names(&layout.orders), &say)?;
+    let statuses = Ask::new()?.statuses(cluster).await;
+    let leader = ask::leader(&statuses).map(|(name, _)| name.to_owned());
+    let catalogs = layout.catalogs.iter().map(|node| node.name.clone());
+    let (leader, followers): (Vec<_>, Vec<_>) = catalogs.partition(|name| leader.as_ref() == Some(name));
+    stop_together(cluster, &followers, &say)?;
+    stop_together(cluster, &leader, &say)
+}
+
+fn stop_together(cluster: &Cluster, nodes: &[String], say: &(impl Fn(String) + Sync)) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let running = nodes.iter().filter(|node| cluster.process(node).is_some());
-        let stops: Vec<_> = running.map(|node| scope.spawn(move || stop_or_kill(cluster, node))).collect();
+        let stops: Vec<_> = running.map(|node| scope.spawn(move || stop_or_kill(cluster, node, say))).collect();
         stops.into_iter().try_for_each(|stop| stop.join().unwrap_or_else(|_| bail!("a thread panicked")))
     })
 }
 
-fn stop_or_kill(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
+fn stop_or_kill(cluster: &Cluster, node: &str, say: &impl Fn(String)) -> anyhow::Result<()> {
     match cluster.stop(node, STOP_PATIENCE) {
-        Ok(()) => println!("{node} stopped"),
-        Err(_) if cluster.process(node).is_none() => println!("{node} stopped"),
+        Ok(()) => say(format!("{node} stopped")),
+        Err(_) if cluster.process(node).is_none() => say(format!("{node} stopped")),
         Err(error) => {
-            println!("{error:#}; killing it");
+            say(format!("{error:#}; killing it"));
             cluster.kill(node)?;
         }
     }
@@ -61,17 +69,20 @@ pub fn clean(run_dir: &Path) -> anyhow::Result<()> {
         println!("nothing to clean");
         return Ok(());
     }
-    let known = ["bin", "built", "cluster.json"];
+    if let Some(node) = running_in(run_dir) {
+        bail!("{node} is running: run make down first; nothing was removed");
+    }
+    if let Some(node) = running_in(&run_dir.join("demo")) {
+        bail!(
+            "{node} of a demo is running: let it end, or run make demo, which ends what an earlier one left; nothing was removed"
+        );
+    }
+    let known = ["bin", "built", "demo", "cluster.json"];
     ensure!(
         known.iter().any(|name| run_dir.join(name).exists()),
         "{} does not look like the run folder of a cluster; nothing was removed",
         run_dir.display()
     );
-    for folder in [run_dir.to_owned(), run_dir.join("demo")] {
-        if let Some(node) = running_in(&folder) {
-            bail!("{node} is running: run make down first; nothing was removed");
-        }
-    }
     std::fs::remove_dir_all(run_dir).with_context(|| format!("cannot remove {}", run_dir.display()))?;
     println!("removed {}", run_dir.display());
     Ok(())

@@ -54,7 +54,8 @@ pub async fn crash(stage: &mut Stage, victim: &str, cost: u64) -> anyhow::Result
     let status = statuses.get(&victim).with_context(|| format!("{victim} is no catalog that answers"))?;
     let (role, had) = (status.role.clone(), status.applied);
 
-    stage.story.title(&format!("{victim}, a {role}, is killed"));
+    let article = if role == "leader" { "the" } else { "a" };
+    stage.story.title(&format!("{victim}, {article} {role}, is killed"));
     let stock = stage.shop.quantity(SOLD).await?;
     stage.cluster.kill(&victim)?;
     let killed = Instant::now();
