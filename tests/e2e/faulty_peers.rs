@@ -1,0 +1,87 @@
+//! Strangers at a replica's peer port: another cluster, another id, another disk, another protocol.
+
+use std::{io::ErrorKind, time::Duration};
+
+use catalog_client::frame::{Hello, MAGIC, Purpose, VERSION, connect, put_frame};
+use tests::{Shared, eventually};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::shop::Shop;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who speaks for the wrong cluster, to the wrong replica, in the wrong version, or as a replica with a disk that is
+/// not in the membership, is refused and told why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_are_refused_at_the_peer_port() {
+    let cluster = Shared::get().await;
+    let layout = &cluster.cluster.layout;
+    let node = &layout.catalogs[0];
+    let good = Hello {
+        magic: MAGIC,
+        version: VERSION,
+        cluster: layout.cluster.clone(),
+        sender: "a test".to_owned(),
+        sender_replica: None,
+        receiver: node.id,
+        purpose: Purpose::Client,
+    };
+    let welcome = connect(&node.peer, &good, PATIENCE).await.expect("a hello that is right");
+    assert_eq!(welcome.id, node.id);
+    let replica = |purpose, incarnation| Hello { sender_replica: Some((2, incarnation)), purpose, ..good.clone() };
+    let wrong = [
+        ("another cluster", Hello { cluster: "another".to_owned(), ..good.clone() }),
+        ("another receiver", Hello { receiver: 2, ..good.clone() }),
+        ("another version", Hello { version: VERSION + 1, ..good.clone() }),
+        ("an unknown disk under id 2", replica(Purpose::RaftData, 4711)),
+        ("an unknown disk that votes", replica(Purpose::RaftVote, 4711)),
+        ("an unknown disk with a snapshot", replica(Purpose::RaftSnapshot, 4711)),
+        ("an unknown replica", Hello { sender_replica: Some((9, 1)), purpose: Purpose::RaftData, ..good.clone() }),
+        ("Raft from nobody", Hello { purpose: Purpose::RaftVote, ..good.clone() }),
+    ];
+    for (what, hello) in wrong {
+        let refused = connect(&node.peer, &hello, PATIENCE).await.expect_err(what);
+        cluster.say(&format!("{what}: {refused}"));
+        assert!(matches!(refused.kind(), ErrorKind::PermissionDenied), "{what}: {refused:?}");
+    }
+    let magic = Hello { magic: *b"HTTP", ..good };
+    connect(&node.peer, &magic, PATIENCE).await.expect_err("another protocol");
+}
+
+/// What is no frame at all closes the connection, and costs nobody else anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_at_the_peer_port_does_no_harm() {
+    let cluster = Shared::get().await;
+    let shop = Shop::new(&cluster);
+    let pids: Vec<_> = cluster.catalogs().iter().map(|node| cluster.cluster.pid(node)).collect();
+    let mut flipped = bytes::BytesMut::new();
+    put_frame(&mut flipped, 0, b"hello");
+    flipped[4] ^= 1;
+    let garbage = [
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
+        vec![0xff; 1 << 16],
+        vec![0; 1 << 16],
+        flipped.to_vec(),
+        Vec::new(),
+    ];
+    for bytes in garbage {
+        for node in &cluster.cluster.layout.catalogs {
+            let mut stream = TcpStream::connect(&node.peer).await.expect("the port is open");
+            // The replica may close before everything is written.
+            let _ = stream.write_all(&bytes).await;
+            let mut rest = Vec::new();
+            let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+            assert!(closed.is_ok(), "{} keeps a stranger's connection open", node.name);
+        }
+    }
+    let now: Vec<_> = cluster.catalogs().iter().map(|node| cluster.cluster.pid(node)).collect();
+    assert_eq!(now, pids, "the replicas are still the same processes");
+    eventually("the store serves", || async {
+        let answer = shop.get("/lookup/1").await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+}
