@@ -84,8 +84,8 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
     let path = request.path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments[..] {
-        [""] => only_get(&request, || index()),
-        ["livez"] => only_get(&request, || health::alive()),
+        [""] => only_get(&request, index),
+        ["livez"] => only_get(&request, health::alive),
         ["readyz"] => {
             only_get(&request, || ())?;
             Ok(health::ready(front, request.deadline()).await)

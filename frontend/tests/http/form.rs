@@ -1,0 +1,104 @@
+//! The form of requests and answers: statuses, headers, what is refused.
+
+use reqwest::Method;
+
+use crate::shop::{Shop, book};
+
+#[tokio::test]
+async fn buys_change_stock_and_are_read_back() {
+    let shop = Shop::open_with("", vec![book(1, "x", 1)]).await;
+    assert_eq!(shop.get("/get_quantity/1").await.body, r#"{"quantity": 1}"#);
+    let bought = shop.get("/buy/1").await;
+    assert_eq!(bought.body, r#""Record successfully bought""#);
+    assert_eq!((bought.header("cache-control"), bought.header("x-served-by")), ("no-store", "catalog-1"));
+    assert!(bought.header("idempotency-key").len() == 36 && bought.revision == 6, "{bought:?}");
+    assert_eq!(shop.get("/get_quantity/1").await.body, r#"{"quantity": 0}"#);
+    let refused = shop.json(Method::POST, "/buy/", r#"{"item_number": "1"}"#).await;
+    assert_eq!((refused.status, refused.body.as_str()), (200, r#""Item is unavailable.""#));
+    assert_eq!(refused.header("cache-control"), "");
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_form_is_said_in_the_surfaces_own_way() {
+    let shop = Shop::open().await;
+    for (method, path, status) in [
+        (Method::GET, "/nowhere", 404),
+        (Method::GET, "/get_name/1", 404),
+        (Method::GET, "/lookup/x", 400),
+        (Method::GET, "/lookup/0", 400),
+        (Method::PUT, "/lookup/1", 405),
+        (Method::DELETE, "/list", 405),
+        (Method::HEAD, "/buy/1", 405),
+    ] {
+        let reply = shop.send(shop.request(method.clone(), path)).await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        assert!(method == Method::HEAD || reply.body.starts_with(r#"{"error": ""#), "{reply:?}");
+        assert_eq!(status == 405, !reply.header("allow").is_empty());
+    }
+    for (method, path, status) in [
+        (Method::GET, "/v1/nowhere", 404),
+        (Method::GET, "/v1/items/abc", 404),
+        (Method::GET, "/v1/orders/abc", 404),
+        (Method::GET, "/v1/items?limit=0", 400),
+        (Method::GET, "/v1/items?x=1", 400),
+        (Method::GET, "/v1/items?limit=1&limit=2", 400),
+        (Method::GET, "/v1/watch?after=x", 400),
+        (Method::PUT, "/v1/items/1", 405),
+        (Method::POST, "/v1/cluster", 405),
+        (Method::POST, "/v1/items", 415),
+    ] {
+        let reply = shop.send(shop.request(method.clone(), path)).await;
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, "application/problem+json"),
+            "{method} {path}"
+        );
+        assert_eq!(status == 405, !reply.header("allow").is_empty());
+    }
+    assert_eq!(shop.json(Method::POST, "/buy/", &" ".repeat(70_000)).await.status, 413);
+    assert_eq!(shop.json(Method::POST, "/v1/items", &" ".repeat(70_000)).await.status, 413);
+    assert_eq!(shop.json(Method::POST, "/lookup/", "{").await.status, 400);
+    let bad_key = shop.request(Method::GET, "/buy/1").header("idempotency-key", "a b");
+    assert_eq!(shop.send(bad_key).await.status, 400);
+    assert_eq!(shop.fake.with(|world| world.revision), 5, "nothing of this reached the catalog");
+}
+
+#[tokio::test]
+async fn a_list_beyond_the_bound_is_streamed_whole() {
+    let items: Vec<_> = (1..=10_001).map(|n| book(n, "x", 1)).collect();
+    let shop = Shop::open_with("", items.clone()).await;
+    let expected = catalog_client::compat::list_body(&items);
+    for _ in 0..2 {
+        let reply = shop.get("/list").await;
+        assert!(reply.is_miss() && reply.body.as_bytes() == expected, "{} bytes", reply.body.len());
+        assert_eq!((reply.header("x-served-by"), reply.revision), ("catalog-1", 5));
+    }
+    let body = shop.get("/search/x").await.body;
+    assert_eq!(body.as_bytes(), catalog_client::compat::search_body(&items));
+    shop.fake.write(catalog_client::Action::WithdrawItem { item_number: 7, if_match: None });
+    shop.caught_up().await;
+    shop.get("/list").await;
+    assert!(shop.get("/list").await.is_hit(), "10,000 are cached");
+}
+
+#[tokio::test]
+async fn the_page_at_the_root_names_the_routes() {
+    let shop = Shop::open().await;
+    let page = shop.get("/").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.body.contains("/v1/items"));
+}
+
+#[tokio::test]
+async fn the_cluster_as_it_is_seen() {
+    let shop = Shop::open().await;
+    shop.get("/lookup/1").await;
+    shop.get("/lookup/1").await;
+    let body = shop.get("/v1/cluster").await.body;
+    let frontend = r#"{"frontend":{"node":"frontend-1","position":5,"stream":"live","stream_age_ms":"#;
+    assert!(body.starts_with(frontend), "{body}");
+    assert!(body.contains(r#""cache":{"entries":1,"hits":1,"misses":1,"invalidations":0}"#), "{body}");
+    let catalog = r#"{"node":"catalog-1","address":"127.0.0.1:1","active":true,"role":"leader","term":1,"applied":5}"#;
+    assert!(body.contains(catalog), "{body}");
+    assert!(body.contains(r#""active":true}],"leader":"catalog-1"}"#), "{body}");
+}

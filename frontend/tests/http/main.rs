@@ -1,0 +1,7 @@
+//! The front end over a catalog that does what the test tells it: races are forced here, not hoped for.
+
+mod coherence;
+mod fake;
+mod form;
+mod shop;
+mod v1;
