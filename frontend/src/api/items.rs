@@ -92,7 +92,7 @@ async fn add(front: &Front, mut request: Incoming) -> Result<Reply, Refused> {
 
 async fn change(front: &Front, mut request: Incoming, number: ItemNumber) -> Result<Reply, Refused> {
     request.query(&[])?;
-    let if_match = parse_if_match(request.header(IF_MATCH))?;
+    let if_match = parse_if_match(request.one_header(IF_MATCH)?)?;
     parse_content_type(request.content_type())?;
     let action = parse_change(number, if_match, &request.body().await?)?;
     command(front, &request, action).await
@@ -100,7 +100,7 @@ async fn change(front: &Front, mut request: Incoming, number: ItemNumber) -> Res
 
 async fn withdraw(front: &Front, request: Incoming, item_number: ItemNumber) -> Result<Reply, Refused> {
     request.query(&[])?;
-    let if_match = parse_if_match(request.header(IF_MATCH))?;
+    let if_match = parse_if_match(request.one_header(IF_MATCH)?)?;
     command(front, &request, Action::WithdrawItem { item_number, if_match }).await
 }
 

@@ -70,15 +70,25 @@ impl Incoming {
         self.head.headers.get(name)?.to_str().ok()
     }
 
+    /// The text of a header that decides what is done: what cannot be read must not be taken for absent.
+    pub(super) fn one_header(&self, name: HeaderName) -> Result<Option<&str>, Refused> {
+        let mut values = self.head.headers.get_all(&name).iter();
+        match (values.next().map(|value| value.to_str()), values.next()) {
+            (None, _) => Ok(None),
+            (Some(Ok(text)), None) => Ok(Some(text)),
+            _ => Err(items::bad_request(format!("the header {name} must be there once, as plain text")).into()),
+        }
+    }
+
     pub(super) fn content_type(&self) -> Option<&str> {
         self.header(CONTENT_TYPE)
     }
 
     /// The command's key: the client's `Idempotency-Key`, or a new one.
     pub(super) fn key(&self) -> Result<Key, Refused> {
-        let header = self.head.headers.get(IDEMPOTENCY_KEY);
-        let key = Key::of_header(header.map(|header| header.as_bytes()));
-        key.map_err(|invalid| Refused::new(400, "bad-request", invalid.to_string()))
+        let header = self.one_header(IDEMPOTENCY_KEY)?;
+        let key = Key::of_header(header.map(str::as_bytes));
+        key.map_err(|invalid| items::bad_request(invalid.to_string()).into())
     }
 
     /// The query, of which only `known` arguments may be there, each once.
@@ -111,9 +121,9 @@ impl Incoming {
             Some("linearizable") => true,
             Some(_) => return Err(items::bad_request("read can only be linearizable").into()),
         };
-        let min_revision = match self.head.headers.get(MIN_REVISION) {
+        let min_revision = match self.one_header(MIN_REVISION)? {
             None => 0,
-            Some(value) => revision(value.to_str().unwrap_or_default(), "X-Min-Revision")?,
+            Some(text) => revision(text, "X-Min-Revision")?,
         };
         Ok(Ask { linearizable, min_revision })
     }

@@ -31,7 +31,7 @@ pub(super) async fn stream(front: &std::sync::Arc<Front>, request: Incoming) -> 
     request.allow(&["GET"])?;
     let query = request.query(&["after"])?;
     // A client that resumes sends its old URL with the newer header.
-    let after = match (request.header(LAST_EVENT_ID), query.get("after")) {
+    let after = match (request.one_header(LAST_EVENT_ID)?, query.get("after")) {
         (Some(id), _) => Some(revision(id, "Last-Event-ID")?),
         (None, Some(after)) => Some(revision(after, "after")?),
         (None, None) => None,

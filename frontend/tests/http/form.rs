@@ -60,6 +60,10 @@ async fn what_is_wrong_in_form_is_said_in_the_surfaces_own_way() {
     assert_eq!(shop.json(Method::POST, "/lookup/", "{").await.status, 400);
     let bad_key = shop.request(Method::GET, "/buy/1").header("idempotency-key", "a b");
     assert_eq!(shop.send(bad_key).await.status, 400);
+    let two_conditions = shop.request(Method::DELETE, "/v1/items/1").header("if-match", "\"1.0\"");
+    assert_eq!(shop.send(two_conditions.header("if-match", "\"2.0\"")).await.status, 400);
+    let unreadable = shop.request(Method::DELETE, "/v1/items/1").header("if-match", &b"\"\xff\""[..]);
+    assert_eq!(shop.send(unreadable).await.status, 400);
     assert_eq!(shop.fake.with(|world| world.revision), 5, "nothing of this reached the catalog");
 }
 
