@@ -106,3 +106,21 @@ async fn the_cluster_as_it_is_seen() {
     assert!(body.contains(catalog), "{body}");
     assert!(body.contains(r#""active":true}],"leader":"catalog-1"}"#), "{body}");
 }
+
+#[tokio::test]
+async fn told_to_stop_it_finishes_what_it_has_and_takes_no_more() {
+    let shop = Shop::open().await;
+    let mut watch = shop.request(Method::GET, "/v1/watch").send().await.unwrap();
+    shop.fake.with(|world| world.hold_reads = true);
+    let slow = shop.begin("/lookup/1");
+    shop.reads(1).await;
+    let (fake, again) = (shop.fake.clone(), shop.request(Method::GET, "/livez").header("connection", "close"));
+    let stopped = shop.stop();
+    let refused = async || again.try_clone().unwrap().send().await.is_err();
+    crate::fake::eventually("new connections are refused", refused).await;
+    while watch.chunk().await.unwrap().is_some() {}
+    assert!(!stopped.is_finished(), "a read is still under way");
+    fake.with(|world| world.hold_reads = false);
+    assert_eq!(slow.await.unwrap().status, 200);
+    stopped.await.unwrap();
+}

@@ -4,4 +4,5 @@ mod coherence;
 mod fake;
 mod form;
 mod shop;
+mod storm;
 mod v1;

@@ -6,7 +6,7 @@ use catalog_client::{Item, Version};
 use cluster_config::Layout;
 use frontend::{front::Front, server};
 use reqwest::{Method, RequestBuilder, Response};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::fake::{Fake, eventually};
 
@@ -15,7 +15,8 @@ pub struct Shop {
     pub fake: Fake,
     pub url: String,
     client: reqwest::Client,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
 }
 
 /// An answer, taken apart.
@@ -61,11 +62,17 @@ impl Shop {
         let layout = Layout::parse(&text, Path::new("test.toml")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let front: Arc<Front> = Front::start(layout, "frontend-1");
-        tokio::spawn(server::run(front, listener, async move {
+        let server = tokio::spawn(server::run(front, listener, async move {
             let _ = stopped.await;
         }));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { fake, url: format!("http://{address}"), client, _stop: stop }
+        Self { fake, url: format!("http://{address}"), client, stop, server }
+    }
+
+    /// Tells the front end to stop. What is returned ends with it.
+    pub fn stop(self) -> JoinHandle<()> {
+        let _ = self.stop.send(());
+        self.server
     }
 
     pub async fn get(&self, path: &str) -> Reply {
