@@ -17,6 +17,8 @@ mod state_machine;
 mod tail;
 
 #[cfg(test)]
+mod fatal_tests;
+#[cfg(test)]
 mod log_tests;
 #[cfg(test)]
 mod suite;

@@ -195,3 +195,55 @@ fn tell(flush: Flush) {
         Flush::Vote { done, .. } | Flush::Lower { done, .. } | Flush::Barrier { done } => _ = done.send(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::type_config::TypeConfigExt;
+
+    use super::{super::mark::Mark, *};
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId::new_term_index(term, index)
+    }
+
+    fn append(last: LogId) -> Flush {
+        Flush::Append { last, callback: IOFlushed::noop() }
+    }
+
+    /// Runs a flusher over what waits already; gives its counts and the mark that it leaves.
+    fn run_over(dir: &std::path::Path, waiting: Vec<Flush>) -> (FlushStats, Mark) {
+        let db = Db::open(dir).unwrap();
+        let (sender, receiver) = sync_channel(waiting.len());
+        waiting.into_iter().for_each(|flush| sender.send(flush).ok().unwrap());
+        drop(sender);
+        let stats = FlushStats::default();
+        run(&db, MarkFile::open(dir, true).unwrap(), &receiver, &stats);
+        (stats, MarkFile::open(dir, false).unwrap().mark())
+    }
+
+    #[tokio::test]
+    async fn one_sync_serves_all_that_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, done) = TypeConfig::oneshot();
+        let (vote_told, vote_done) = oneshot::channel();
+        let vote = Vote::new(2, 1);
+        let mut waiting: Vec<Flush> = (0..100).map(|index| append(id(1, index))).collect();
+        waiting.push(Flush::Append { last: id(1, 100), callback: IOFlushed::signal(told) });
+        waiting.push(Flush::Vote { vote, done: vote_told });
+        let (stats, mark) = run_over(dir.path(), waiting);
+        assert_eq!((stats.syncs(), stats.requests(), stats.largest()), (1, 102, 102));
+        assert_eq!(mark, Mark { log: Some(id(1, 100).into()), vote: Some(vote.into()) });
+        done.await.unwrap().unwrap();
+        vote_done.await.unwrap();
+    }
+
+    #[test]
+    fn a_lowered_mark_is_not_raised_by_what_was_appended_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let lower = |after| Flush::Lower { after, done: oneshot::channel().0 };
+        let (_, mark) = run_over(dir.path(), vec![append(id(1, 5)), append(id(1, 9)), lower(Some(id(1, 3)))]);
+        assert_eq!(mark.log, Some(id(1, 3).into()));
+        let (_, mark) = run_over(dir.path(), vec![lower(Some(id(1, 2))), append(id(2, 3))]);
+        assert_eq!(mark.log, Some(id(2, 3).into()));
+    }
+}
