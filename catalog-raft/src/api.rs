@@ -1,8 +1,9 @@
-//! The client port of a replica: the catalog's part of the compatible surface, its status, its health.
+//! The client port of a replica: the catalog's part of both surfaces, its status, its health.
 //!
 //! Reads are of this replica's own state unless the request asks for more; writes go to the leader.
 
 mod compat;
+mod items;
 
 use std::{
     sync::{
@@ -69,6 +70,8 @@ fn router(api: Arc<Api>) -> Router {
         .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
         .route("/v1/status", get(status))
+        .route("/v1/items", get(items::page))
+        .route("/v1/items/{n}", get(items::one))
         .fallback(compat::answer)
         .layer(DefaultBodyLimit::max(wire::MAX_BODY))
         .with_state(api)

@@ -187,7 +187,7 @@ fn list(operation: &Operation, first: Vec<Item>, last: bool, mut rest: Parts) ->
 }
 
 /// The state that the request asks for: this replica's own, unless it says otherwise.
-fn read_at(headers: &HeaderMap, query: Option<&str>) -> Result<ReadAt, String> {
+pub(super) fn read_at(headers: &HeaderMap, query: Option<&str>) -> Result<ReadAt, String> {
     match query {
         None | Some("") => {}
         Some("read=linearizable") => return Ok(ReadAt::Linearizable),
@@ -198,7 +198,7 @@ fn read_at(headers: &HeaderMap, query: Option<&str>) -> Result<ReadAt, String> {
     revision.map(ReadAt::AtLeast).ok_or_else(|| "X-Min-Revision must be a revision: a whole number".to_owned())
 }
 
-fn stamp(mut response: Response, revision: Revision, node: &str) -> Response {
+pub(super) fn stamp(mut response: Response, revision: Revision, node: &str) -> Response {
     response.headers_mut().insert(X_REVISION, revision.into());
     if let Ok(node) = HeaderValue::from_str(node) {
         response.headers_mut().insert(X_SERVED_BY, node);
