@@ -13,7 +13,7 @@
 //! Since an edge knows only committed revisions, `born < index` holds for every honest command: an entry that was
 //! appended at or below a committed index, by a leader that did not know of it, never commits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use catalog_client::{CommandId, Revision, Version};
 use foldhash::fast::RandomState;
@@ -25,7 +25,7 @@ use super::rows::DedupRecord;
 pub const WINDOW: u64 = 50_000;
 
 /// The most commands remembered: with large entries the window is shorter than [`WINDOW`]. At the greatest rate seen,
-/// 45,000 commands a second, this is 10 s, and about 70 MB of memory.
+/// 45,000 commands a second, this is 10 s, and about 60 MB of memory.
 pub const WINDOW_RECORDS: usize = 450_000;
 
 /// The bounds of the window. They decide outcomes, so every replica must have the same: they are not configuration.
@@ -47,17 +47,20 @@ impl Default for Limits {
 pub(super) struct Window {
     limits: Limits,
     horizon: Revision,
-    // Looked up, never iterated: its order differs between replicas. Clients choose ids, so the hasher is seeded.
-    records: HashMap<CommandId, (Version, DedupRecord), RandomState>,
-    // The ids by version.
-    order: VecDeque<CommandId>,
+    // By version, oldest first: what is forgotten lies together, and is found without a look into the map.
+    records: VecDeque<(Version, DedupRecord)>,
+    // How many records went before the first of `records`.
+    forgotten: u64,
+    // The place of each id's record, counted from the first record ever. Looked up, never iterated: its order differs
+    // between replicas. Clients choose ids, so the hasher is seeded.
+    places: HashMap<CommandId, u64, RandomState>,
 }
 
 impl Window {
     pub fn new(limits: Limits) -> Self {
         // Twice the bound: the table is never so full that it has to be laid out anew in the middle of a burst.
-        let records = HashMap::with_capacity_and_hasher(limits.records * 2, RandomState::default());
-        Self { limits, horizon: 0, records, order: VecDeque::new() }
+        let places = HashMap::with_capacity_and_hasher(limits.records * 2, RandomState::default());
+        Self { limits, horizon: 0, records: VecDeque::new(), forgotten: 0, places }
     }
 
     /// Commands executed below this revision are forgotten; those made below it are expired.
@@ -66,22 +69,24 @@ impl Window {
     }
 
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.records.len()
     }
 
     pub fn get(&self, id: CommandId) -> Option<&(Version, DedupRecord)> {
-        self.records.get(&id)
+        let place = self.places.get(&id)? - self.forgotten;
+        Some(&self.records[usize::try_from(place).expect("places lie within a deque in memory")])
     }
 
     /// Remembers a command under a version above all others. False if its id is remembered already.
     pub fn remember(&mut self, version: Version, record: DedupRecord) -> bool {
-        let id = record.id;
-        if self.records.contains_key(&id) {
-            return false;
+        match self.places.entry(record.id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(self.forgotten + self.records.len() as u64);
+                self.records.push_back((version, record));
+                true
+            }
         }
-        self.records.insert(id, (version, record));
-        self.order.push_back(id);
-        true
     }
 
     pub fn restore_horizon(&mut self, horizon: Revision) {
@@ -90,12 +95,12 @@ impl Window {
 
     /// The version of the newest record.
     pub fn newest(&self) -> Option<Version> {
-        self.order.back().map(|id| self.at(*id).0)
+        self.records.back().map(|(version, _)| *version)
     }
 
     /// The version of the oldest record.
     pub fn oldest(&self) -> Option<Version> {
-        self.order.front().map(|id| self.at(*id).0)
+        self.records.front().map(|(version, _)| *version)
     }
 
     /// Moves the horizon at the end of entry `index`, and gives the records that it has passed, oldest first.
@@ -104,18 +109,16 @@ impl Window {
         let mut forgotten = Vec::new();
         while let Some(oldest) = self.oldest() {
             if oldest.revision >= self.horizon {
-                if self.order.len() <= self.limits.records || oldest.revision == index {
+                if self.records.len() <= self.limits.records || oldest.revision == index {
                     break;
                 }
                 self.horizon = oldest.revision + 1;
             }
-            let id = self.order.pop_front().expect("the oldest record was just seen");
-            forgotten.push(self.records.remove(&id).expect("each id in order has its record"));
+            let record = self.records.pop_front().expect("the oldest record was just seen");
+            self.places.remove(&record.1.id);
+            self.forgotten += 1;
+            forgotten.push(record);
         }
         forgotten
-    }
-
-    fn at(&self, id: CommandId) -> &(Version, DedupRecord) {
-        self.records.get(&id).expect("each id in order has its record")
     }
 }
