@@ -222,8 +222,11 @@ impl Layout {
                 ));
             }
             if let Some(other) = used.insert(address, node) {
-                return Err(format!("{other} and {node} both use `{address}`; give every server, and both ports of a catalog, an address of its own")
-                    .replace(&format!("{node} and {node} both use"), &format!("{node} uses twice")));
+                let who =
+                    if other == node { format!("{node} uses twice") } else { format!("{other} and {node} both use") };
+                return Err(format!(
+                    "{who} `{address}`; give every server, and both ports of a catalog, an address of its own"
+                ));
             }
         }
         Ok(())

@@ -46,7 +46,7 @@ pub struct Args {
     /// Which instance of its kind this is, from 1.
     #[arg(short = 'i', long = "instance", default_value_t = 1)]
     pub instance: u64,
-    /// Where data and logs live: <run-dir>/<node>/ and <run-dir>/<node>.log.
+    /// Where data and logs live: `<run-dir>/<node>/` and `<run-dir>/<node>.log`.
     #[arg(long = "run-dir", default_value = "run")]
     pub run_dir: PathBuf,
 }
