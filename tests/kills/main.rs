@@ -7,7 +7,7 @@ use std::{
 };
 
 use tests::{
-    Client, Options, TestCluster,
+    Client, Options, TestCluster, eventually,
     history::{Ask, History, Outcome},
     observe,
     workload::buyer::Buyer,
@@ -119,6 +119,68 @@ async fn a_stopped_leader_hands_over() {
         trial.first_buy("the leader had gone").await;
         trial.run_for(STRETCH).await;
         trial.cluster.restart(&leader).await;
+    }
+    trial.judge().await;
+}
+
+/// With a deadline shorter than an election and queues shorter than the load, many writes are refused and many outcomes
+/// stay unknown. What was refused must never take effect; what is unknown must settle under its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_final_and_unknown_outcomes_settle() {
+    let options = Options::new().set("deadline_ms", 150).set("queue", 24);
+    let mut trial = Trial::begin_with("short-deadline", 64, options).await;
+    for round in 1..=ROUNDS {
+        trial.run_for(STRETCH).await;
+        let leader = trial.cluster.kill("leader").await;
+        trial.first_buy(&format!("the kill of the leader {leader}, round {round}")).await;
+        trial.run_for(STRETCH / 2).await;
+        trial.cluster.restart(&leader).await;
+    }
+    let order = trial.cluster.kill("order-1").await;
+    trial.first_buy("the kill of order-1").await;
+    trial.cluster.restart(&order).await;
+    let history = trial.judge().await;
+    assert!(history.turned_away > 0 && history.unknown > 0, "a deadline this short must leave refusals and doubts");
+}
+
+/// Replicas that were away for longer than the log is kept come back through a snapshot, and are killed again soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_between_snapshots_lose_nothing() {
+    let options = Options::new().raft("snapshot_entries", 100).raft("log_kept_entries", 20);
+    let mut trial = Trial::begin_with("kill-snapshots", 32, options).await;
+    for round in 0..ROUNDS {
+        trial.run_for(STRETCH).await;
+        let victim = if round == 1 { "leader".to_owned() } else { trial.cluster.followers().await[0].clone() };
+        let victim = trial.cluster.kill(&victim).await;
+        trial.first_buy(&format!("the kill of {victim}")).await;
+        let had = trial.cluster.status(&trial.cluster.leader().await).await.applied;
+        let purged = eventually("the log purged beyond what the dead replica has", || async {
+            let status = trial.cluster.try_status(&trial.cluster.leader().await).await?;
+            anyhow::ensure!(status.purged > had, "purged up to {} and not {had}", status.purged);
+            Ok::<u64, anyhow::Error>(status.purged)
+        });
+        let purged = purged.await;
+        trial.cluster.launch(&victim);
+        // The second life is short: the snapshot may or may not have been installed when it ends.
+        trial.run_for(STRETCH / 6).await;
+        trial.cluster.kill(&victim).await;
+        trial.cluster.restart(&victim).await;
+        trial.cluster.say(&format!("{victim} is back though the log began after {purged}"));
+    }
+    trial.judge().await;
+}
+
+/// A server that hangs without closing its connections is masked as one that is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_follower_and_a_paused_order_server_lose_nothing() {
+    let mut trial = Trial::begin("pause-others", 32).await;
+    for node in [trial.cluster.followers().await[0].as_str(), "order-1"] {
+        trial.run_for(STRETCH).await;
+        trial.cluster.pause(node).await;
+        trial.first_buy(&format!("the pause of {node}")).await;
+        trial.run_for(STRETCH).await;
+        trial.cluster.resume(node);
+        trial.run_for(STRETCH).await;
     }
     trial.judge().await;
 }

@@ -47,9 +47,14 @@ pub async fn turn() -> MutexGuard<'static, ()> {
 impl Trial {
     /// Brings up a cluster and puts `clients` to work on it.
     pub async fn begin(name: &str, clients: u64) -> Self {
+        Self::begin_with(name, clients, Options::new()).await
+    }
+
+    /// As [`Trial::begin`], with knobs of the layout.
+    pub async fn begin_with(name: &str, clients: u64, options: Options) -> Self {
         let turn = turn().await;
         let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
-        let cluster = TestCluster::start(name, Options::new().items_csv(items_csv(&ITEMS))).await;
+        let cluster = TestCluster::start(name, options.items_csv(items_csv(&ITEMS))).await;
         cluster.say(&format!("{SEED}={seed}, {clients} clients"));
         let initial = observe::stock(&Client::new(), &cluster.front()).await.expect("the stock before the first write");
         let front = cluster.front().trim_start_matches("http://").to_owned();
@@ -83,7 +88,7 @@ impl Trial {
 /// Reads what the cluster holds and fails the test when a promise was broken.
 pub async fn judge(cluster: &TestCluster, initial: BTreeMap<Item, i64>, history: &History, worked: Duration) {
     cluster.say(&format!(
-        "{} writes in {:.1} s: {} took effect, {} out of stock, {} given up, {} unknown; {} answers 429 or 503; {} reads",
+        "{} writes in {:.1} s: {} took effect, {} out of stock, {} given up, {} unknown; answers meanwhile: {} refusals, {} unknown; {} reads",
         history.writes.len(),
         worked.as_secs_f64(),
         history.count(|outcome| matches!(outcome, Outcome::Ok(_))),
@@ -91,7 +96,14 @@ pub async fn judge(cluster: &TestCluster, initial: BTreeMap<Item, i64>, history:
         history.count(|outcome| outcome == Outcome::TurnedAway),
         history.count(|outcome| outcome == Outcome::Unknown),
         history.turned_away,
+        history.unknown,
         history.reads.len(),
+    ));
+    let slowest = |times: &mut dyn Iterator<Item = Duration>| times.max().unwrap_or_default().as_millis();
+    cluster.say(&format!(
+        "the slowest write took {} ms, the slowest read {} ms",
+        slowest(&mut history.writes.iter().map(|write| write.end - write.start)),
+        slowest(&mut history.reads.iter().map(|read| read.end - read.start)),
     ));
     let end = observe::observe(cluster, initial).await.expect("a cluster at rest can be read");
     let violations = checks::violations(history, &end);

@@ -75,8 +75,10 @@ pub struct History {
     pub reads: Vec<Read>,
     /// Answers that no client should ever see, each as a sentence; at most [`MAX_SURPRISES`] a client.
     pub surprises: Vec<String>,
-    /// Answers with status 429 or 503 that were as they should be.
+    /// Answers with status 429 or 503 that were as they should be, and said that nothing was done.
     pub turned_away: u64,
+    /// Answers that said `outcome-unknown`.
+    pub unknown: u64,
 }
 
 /// The most surprises that one client keeps: the first ones tell the story.
@@ -126,6 +128,7 @@ impl History {
         self.reads.extend(more.reads);
         self.surprises.extend(more.surprises);
         self.turned_away += more.turned_away;
+        self.unknown += more.unknown;
     }
 
     /// How many writes came to an end of this kind.

@@ -302,10 +302,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the command took effect.
     pub fn took_effect(&self) -> bool {
-        matches!(
-            self,
-            Self::Added(_) | Self::Changed(_) | Self::Withdrawn | Self::Placed(_) | Self::Loaded(_)
-        )
+        matches!(self, Self::Added(_) | Self::Changed(_) | Self::Withdrawn | Self::Placed(_) | Self::Loaded(_))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn story() -> (History, Final) {
         reads: vec![read(1, 12, 5, 1), read(1, 35, 7, 0), read(2, 40, 6, 6), read(1, 90, 9, 4), read(2, 95, 6, 6)],
         surprises: Vec::new(),
         turned_away: 1,
+        unknown: 0,
     };
     let order = |n, revision, lines: &[(u64, u64)]| LedgerOrder { key: key(n), revision, lines: lines.to_vec() };
     let ledger =

@@ -17,6 +17,9 @@ use crate::{
 /// How long an answer may take: the deadline of the servers and a generous second for a busy machine. Nothing hangs.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
+/// What the body of a 503 says when the write may yet have taken effect.
+const UNKNOWN: &[u8] = b"outcome-unknown";
+
 /// A client and what it did so far.
 #[derive(Debug)]
 pub struct Buyer {
@@ -81,7 +84,8 @@ impl Buyer {
             Err(error) => return self.surprise(format!("no answer to a lookup of {item}: {error}")),
         };
         let end = self.began.elapsed();
-        if self.is_rightly_turned_away(&answer) {
+        if is_rightly_turned_away(&answer) {
+            self.history.turned_away += 1;
             return;
         }
         let book: Option<Book> = serde_json::from_slice(&answer.body).ok();
@@ -98,9 +102,14 @@ impl Buyer {
         if answer.key.as_deref() != Some(write.key.to_string().as_str()) {
             self.surprise(format!("another Idempotency-Key than {}: {answer}", write.key));
         }
-        if self.is_rightly_turned_away(answer) {
-            let unknown = answer.body.windows(15).any(|part| part == b"outcome-unknown");
-            return if unknown { Outcome::Unknown } else { Outcome::TurnedAway };
+        if is_rightly_turned_away(answer) {
+            let unknown = answer.body.windows(UNKNOWN.len()).any(|part| part == UNKNOWN);
+            let (count, outcome) = match unknown {
+                true => (&mut self.history.unknown, Outcome::Unknown),
+                false => (&mut self.history.turned_away, Outcome::TurnedAway),
+            };
+            *count += 1;
+            return outcome;
         }
         let decided = match (&write.ask, answer.status, answer.body.as_slice()) {
             (Ask::Buy(_), 200, b"\"Record successfully bought\"") => Some(true),
@@ -119,13 +128,6 @@ impl Buyer {
                 Outcome::Unknown
             }
         }
-    }
-
-    /// Whether it is a 429 or 503 as these should be. Counts them.
-    fn is_rightly_turned_away(&mut self, answer: &Answer) -> bool {
-        let rightly = matches!(answer.status, 429 | 503) && answer.retry_after;
-        self.history.turned_away += u64::from(rightly);
-        rightly
     }
 
     async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
@@ -159,6 +161,11 @@ impl std::fmt::Display for Answer {
         let body = String::from_utf8_lossy(body);
         write!(f, "{status}, revision {revision:?}, retry after {retry_after}, key {key:?}: {body}")
     }
+}
+
+/// Whether it is a 429 or 503 as these should be.
+fn is_rightly_turned_away(answer: &Answer) -> bool {
+    matches!(answer.status, 429 | 503) && answer.retry_after
 }
 
 /// A write as it goes on the wire: the same bytes at each try.
