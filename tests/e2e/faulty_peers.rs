@@ -39,7 +39,6 @@ async fn strangers_are_refused_at_the_peer_port() {
         ("an unknown disk under id 2", replica(Purpose::RaftData, 4711)),
         ("an unknown disk that votes", replica(Purpose::RaftVote, 4711)),
         ("an unknown disk with a snapshot", replica(Purpose::RaftSnapshot, 4711)),
-        ("an unknown replica", Hello { sender_replica: Some((9, 1)), purpose: Purpose::RaftData, ..good.clone() }),
         ("Raft from nobody", Hello { purpose: Purpose::RaftVote, ..good.clone() }),
     ];
     for (what, hello) in wrong {

@@ -4,13 +4,15 @@ use std::process::{Command, Output};
 
 use futures::future::join_all;
 use serde_json::json;
-use tests::{Options, TestCluster};
+use tests::{Options, TestCluster, eventually};
 
 use crate::shop::{BOUGHT, Shop};
 
 fn run(cluster: &TestCluster, binary: &str, arguments: &[&str]) -> Output {
     let program = cluster.cluster.run_dir.join("bin").join(binary);
     let mut command = Command::new(program);
+    // Where it is set, anyhow adds many lines to the one.
+    command.env_remove("RUST_BACKTRACE");
     command.args(arguments).arg("--run-dir").arg(cluster.cluster.run_dir.join("other"));
     command.output().expect("the program can be run")
 }
@@ -51,26 +53,14 @@ async fn b13_one_replica_works_the_same_way() {
     assert_eq!(shop.post("/v1/orders", order).await.expect(201).json()["total"], 3 * 51);
 }
 
-/// Every server says that it lives and serves, and has metrics in Prometheus' text format.
+/// Every server says that it lives and serves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_server_has_health_and_metrics() {
+async fn every_server_tells_its_health() {
     let cluster = tests::Shared::get().await;
     let shop = Shop::new(&cluster);
     for node in cluster.cluster.nodes() {
         shop.get_at(&node, "/livez").await.expect(200);
         shop.get_at(&node, "/readyz").await.expect(200);
-        let metrics = shop.get_at(&node, "/metrics").await.expect(200);
-        let text = metrics.text();
-        assert!(
-            metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")),
-            "{node}: {metrics:?}"
-        );
-        let samples = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        for sample in samples {
-            let value = sample.rsplit_once(' ').map(|(_, value)| value.parse::<f64>());
-            assert!(matches!(value, Some(Ok(_))), "{node}: {sample}");
-        }
-        assert!(text.contains("# TYPE "), "{node}: {text}");
     }
 }
 
@@ -79,7 +69,13 @@ async fn every_server_has_health_and_metrics() {
 async fn the_cluster_document_names_all_servers() {
     let cluster = tests::Shared::get().await;
     let shop = Shop::new(&cluster);
-    let view = shop.get("/v1/cluster").await.expect(200).json();
+    let view = eventually("every server is active", || async {
+        let view = shop.get("/v1/cluster").await.expect(200).json();
+        let inactive =
+            |kind: &str| view[kind].as_array().is_some_and(|all| all.iter().any(|one| one["active"] != true));
+        if inactive("catalogs") || inactive("orders") { Err(view.to_string()) } else { Ok(view) }
+    })
+    .await;
     assert_eq!(view["frontend"]["node"], "frontend-1");
     assert_eq!(view["frontend"]["stream"], "live");
     assert!(view["frontend"]["position"].as_u64().is_some_and(|position| position > 0), "{view}");
@@ -91,7 +87,6 @@ async fn the_cluster_document_names_all_servers() {
         for server in servers {
             let node = server["node"].as_str().expect("a name");
             assert_eq!(server["address"].as_str(), cluster.cluster.address(node));
-            assert_eq!(server["active"], true, "{server}");
         }
     }
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tests::{Request, Shared};
+use tests::{Options, Request, Shared, TestCluster, eventually};
 
 use crate::shop::Shop;
 
@@ -109,4 +109,33 @@ async fn an_update_is_done_once_under_its_key() {
     }
     assert_eq!(shop.stock(item.number).await, 15);
     shop.withdraw(&item).await;
+}
+
+/// The same key gets the same answer through another front end, another order server and another leader, after the
+/// first of each has been killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_outlives_every_server_that_has_seen_it() {
+    let cluster = TestCluster::start("key", Options::new().frontends(2)).await;
+    let shop = Shop::new(&cluster);
+    let order = || lines(&[(1, 2), (2, 1)]);
+    let first = shop.post_under("my-order", "frontend-1", "/v1/orders", order()).await.expect(201);
+    let (bought, gone) =
+        (shop.post_under("my-buy", "frontend-1", "/buy/", json!({"item_number": 7})).await, "frontend-1");
+    cluster.kill("leader").await;
+    cluster.kill("order-1").await;
+    cluster.kill(gone).await;
+    let again = eventually("the other front end serves", || async {
+        let answer = shop.post_under("my-order", "frontend-2", "/v1/orders", order()).await;
+        if answer.status == 503 { Err(answer.text()) } else { Ok(answer) }
+    })
+    .await
+    .expect(201);
+    assert_eq!((again.body, again.headers.get("x-revision")), (first.body, first.headers.get("x-revision")));
+    let again = shop.post_under("my-buy", "frontend-2", "/buy/", json!({"item_number": 7})).await.expect(200);
+    assert_eq!((&again.body, again.revision()), (&bought.body, bought.revision()));
+    shop.post_under("my-order", "frontend-2", "/v1/orders", lines(&[(1, 2)])).await.expect(422);
+    for (item, left) in [(1, 98), (2, 100), (7, 99)] {
+        let read = shop.client.get(format!("{}/v1/items/{item}?read=linearizable", cluster.url("frontend-2"))).await;
+        assert_eq!(read.expect(200).json()["quantity"], left, "item {item}");
+    }
 }

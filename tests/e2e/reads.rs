@@ -139,10 +139,5 @@ async fn answers_name_revision_replica_and_cache() {
     assert!(bypass.cache() == "fwd=bypass" || bypass.is_hit(), "{bypass:?}");
     let placed = shop.post("/v1/orders", json!({"lines": [{"item_number": item.number, "quantity": 1}]})).await;
     assert_eq!(placed.expect(201).served_by(), cluster.leader().await);
-    let openapi = shop.get("/openapi.json").await.expect(200).json();
-    assert!(openapi["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{openapi:.200}");
-    assert!(
-        openapi["paths"]["/v1/items/{n}"].is_object() || openapi["paths"].as_object().is_some_and(|all| all.len() >= 5)
-    );
     shop.withdraw(&item).await;
 }

@@ -105,10 +105,10 @@ async fn a_watch_is_ordered_complete_and_resumable() {
     let shop = Shop::new(&cluster);
     let item = shop.own_item(1, 100).await;
     let n = item.number;
-    for node in ["frontend-1", "catalog-2"] {
+    for _ in 0..2 {
         let start = shop.get(&format!("/v1/items/{n}?read=linearizable")).await.expect(200).revision();
         let before = shop.stock(n).await;
-        let url = format!("{}/v1/watch", cluster.url(node));
+        let url = format!("{}/v1/watch", cluster.front());
         let mut stream = Stream::open(&shop, &format!("{url}?after={start}"), None).await;
         let mut revisions = Vec::new();
         for _ in 0..10 {
@@ -124,7 +124,7 @@ async fn a_watch_is_ordered_complete_and_resumable() {
             let mut resumed = Stream::open(&shop, &url, last_id).await;
             let mut last = revisions[6];
             for revision in &revisions[7..] {
-                assert_eq!(resumed.next_of(n, &mut last).await.0, *revision, "resumed at {node}");
+                assert_eq!(resumed.next_of(n, &mut last).await.0, *revision, "resumed");
             }
         }
         let bookmark = loop {
@@ -174,19 +174,15 @@ async fn a_forgotten_position_is_410() {
     cluster.wait_equal_hashes().await;
     cluster.kill_at_once(&cluster.cluster.nodes());
     cluster.start_all().await.expect("all are back");
-    for node in ["catalog-1", "frontend-1"] {
-        for request in [
-            Request::get(format!("{}/v1/watch?after={first}", cluster.url(node))),
-            Request::get(format!("{}/v1/watch", cluster.url(node))).header("last-event-id", first),
-        ] {
-            let gone = eventually("an answer", || async {
-                let answer = shop.client.send(request.clone()).await;
-                if answer.status == 503 { Err(answer.text()) } else { Ok(answer) }
-            })
-            .await;
-            assert_eq!(gone.status, 410, "{node}: {gone:?}");
-            assert!(gone.text().contains("compacted"), "{node}: {gone:?}");
-        }
+    let url = cluster.front() + "/v1/watch";
+    for request in [Request::get(format!("{url}?after={first}")), Request::get(&url).header("last-event-id", first)] {
+        let gone = eventually("an answer", || async {
+            let answer = shop.client.send(request.clone()).await;
+            if answer.status == 503 { Err(answer.text()) } else { Ok(answer) }
+        })
+        .await;
+        assert_eq!(gone.status, 410, "{gone:?}");
+        assert!(gone.text().contains("compacted"), "{gone:?}");
     }
     let now = shop.get("/v1/items/1?read=linearizable").await.expect(200).revision();
     let mut stream = Stream::open(&shop, &format!("{}/v1/watch?after={now}", cluster.front()), None).await;
