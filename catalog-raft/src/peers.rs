@@ -181,7 +181,7 @@ impl Answering {
             Ok(parts) => parts,
             Err(refusal) => return self.send(Response::Refused(refusal)).await,
         };
-        while let Some((data, last)) = parts.next() {
+        while let Some((data, last)) = parts.next_part() {
             let response = Response::Read { revision: parts.revision, data, last };
             if !self.send(response).await {
                 return false;

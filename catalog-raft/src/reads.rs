@@ -46,7 +46,7 @@ enum Next {
 
 impl Parts {
     /// The next part, and whether it is the last.
-    pub fn next(&mut self) -> Option<(Data, bool)> {
+    pub fn next_part(&mut self) -> Option<(Data, bool)> {
         match std::mem::replace(&mut self.next, Next::Done) {
             Next::Done => None,
             Next::One(data) => Some((data, true)),

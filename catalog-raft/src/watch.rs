@@ -91,7 +91,7 @@ impl History {
         self.progress.send_replace(at);
     }
 
-    /// Everything after `after`, at most about [`FRAME_CHANGES`] changes. A position not yet reached gets an empty
+    /// Everything after `after`, at most about as many changes as go into one frame. A position not yet reached gets an empty
     /// stretch that ends there.
     ///
     /// # Errors

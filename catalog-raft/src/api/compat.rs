@@ -142,7 +142,7 @@ impl Api {
             Err(refusal) => return refused(&Error::Refused(refusal), ""),
         };
         let revision = parts.revision;
-        let response = match parts.next() {
+        let response = match parts.next_part() {
             Some((Data::Item(item), _)) => json(StatusCode::OK, item_body(operation, item.as_ref())),
             Some((Data::Items { items, .. }, last)) => list(operation, items, last, parts),
             _ => error(StatusCode::INTERNAL_SERVER_ERROR, "the view has no data"),
@@ -172,7 +172,7 @@ fn list(operation: &Operation, first: Vec<Item>, last: bool, mut rest: Parts) ->
     }
     let (sender, receiver) = mpsc::channel::<Bytes>(PARTS_AHEAD);
     tokio::spawn(async move {
-        while let Some((Data::Items { items, .. }, _)) = rest.next() {
+        while let Some((Data::Items { items, .. }, _)) = rest.next_part() {
             if sender.send(writer.part(&items)).await.is_err() {
                 return;
             }

@@ -29,7 +29,7 @@ pub(super) async fn page(
     let (topic, q, limit, after) = (get("topic"), get("q"), get("limit"), get("after"));
     let view = parse_page(ItemPage { topic, q, limit, after })?;
     let mut parts = api.parts(&headers, &query, &view).await?;
-    let Some((Data::Items { items, more }, _)) = parts.next() else { return Err(strange()) };
+    let Some((Data::Items { items, more }, _)) = parts.next_part() else { return Err(strange()) };
     let response = json(StatusCode::OK, page_json(&items, more, parts.revision));
     Ok(stamp(response, parts.revision, api.reads.name()))
 }
@@ -45,7 +45,7 @@ pub(super) async fn one(
     let missing = || Problem::new(404, "no-such-item", format!("there is no item {number:?}"));
     let number = parse_number(&number).map_err(|_| missing())?;
     let mut parts = api.parts(&headers, &query, &View::Item(number)).await?;
-    let Some((Data::Item(item), _)) = parts.next() else { return Err(strange()) };
+    let Some((Data::Item(item), _)) = parts.next_part() else { return Err(strange()) };
     let item = item.ok_or_else(|| no_such_item(number))?;
     let tag = etag(&item);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());

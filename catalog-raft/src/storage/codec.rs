@@ -1,5 +1,5 @@
 //! The bytes of Raft's own records, on disk and between replicas: our types, because openraft's serde derives promise
-//! no stable format. Append-only; each record opens with [`VERSION`].
+//! no stable format. Append-only; each record opens with a version byte.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -242,7 +242,9 @@ pub(super) fn damaged(what: &str, error: &io::Error) -> ! {
     super::db::fatal(&format!("{what} cannot be read ({advice})"), error)
 }
 
-fn rows(db: &Db, family: &str) -> impl Iterator<Item = io::Result<(Box<[u8]>, Box<[u8]>)>> {
+type KeyValue = (Box<[u8]>, Box<[u8]>);
+
+fn rows(db: &Db, family: &str) -> impl Iterator<Item = io::Result<KeyValue>> {
     db.raw().iterator_cf(db.cf(family), IteratorMode::Start).map(|row| row.map_err(io::Error::other))
 }
 

@@ -37,7 +37,7 @@ struct Args {
     /// The front end.
     #[arg(default_value = "http://127.0.0.1:35303")]
     url: String,
-    /// buy, lookup, or mixed:<percent of lookups>.
+    /// buy, lookup, or `mixed:PERCENT` (of lookups).
     #[arg(long, default_value = "lookup")]
     mix: String,
     /// Items, the most popular first: 1, or 1,3,5, or 1-7.
