@@ -22,7 +22,7 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use catalog_client::{compat as wire, protocol::Status};
+use catalog_client::{NodeId, compat as wire, protocol::Status};
 use tokio::net::TcpListener;
 
 use crate::reads::Reads;
@@ -97,12 +97,26 @@ impl Api {
         let status = self.reads.status();
         match status.leader {
             None => Some("no leader is known: a majority of the replicas must be up".to_owned()),
+            // A replica goes on naming the last leader that it knew, even itself, when it is cut off from all others.
+            Some(leader) if !self.answers(leader) => Some("the leader does not answer".to_owned()),
+            Some(leader) if leader == status.id && !self.is_majority(&status.voters) => {
+                Some("no majority of the replicas answers".to_owned())
+            }
             Some(leader) if leader == status.id && !self.loaded.load(Ordering::Relaxed) => {
                 Some("the first items are being loaded".to_owned())
             }
             Some(_) if self.reads.state().view().is_err() => Some("a snapshot is being installed".to_owned()),
             Some(_) => None,
         }
+    }
+
+    fn is_majority(&self, voters: &[NodeId]) -> bool {
+        voters.iter().filter(|id| self.answers(**id)).count() > voters.len() / 2
+    }
+
+    /// Whether a replica has answered lately; this one has.
+    fn answers(&self, id: NodeId) -> bool {
+        id == self.reads.id() || self.reads.peers().is_live(id)
     }
 
     fn log(&self, method: &Method, path: &str, response: &Response, key: Option<&str>, began: std::time::Instant) {

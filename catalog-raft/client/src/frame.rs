@@ -1,7 +1,7 @@
 //! Frames on a replica's peer port: length, checksum, kind, payload; and the handshake that opens a connection.
 //!
 //! A connection serves one [`Purpose`]. The connecting side sends a [`Hello`] that names the cluster, itself and
-//! the replica it wants; the replica answers with a [`Welcome`], or with a [`Refused`] and closes. Payloads are
+//! the replica it wants; the replica answers with a [`Welcome`]: accepted, or refused and closes. Payloads are
 //! bincode (standard configuration). Enums are append-only; [`VERSION`] is raised when the meaning of bytes changes.
 
 use std::{io, time::Duration};
