@@ -22,13 +22,15 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use catalog_client::{NodeId, compat as wire, protocol::Status};
-use tokio::net::TcpListener;
+use catalog_client::{compat as wire, protocol::Status};
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::reads::Reads;
 
 /// How long a client should wait after a refusal, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// How long the leader and a majority may take to show that they are there.
+const READY_PATIENCE: Duration = Duration::from_millis(500);
 const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
 const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 const X_MIN_REVISION: HeaderName = HeaderName::from_static("x-min-revision");
@@ -82,41 +84,27 @@ async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
 }
 
 async fn ready(State(api): State<Arc<Api>>) -> Response {
-    match api.unready() {
+    match api.unready().await {
         None => axum::Json(serde_json::json!({"status": "ready"})).into_response(),
         Some(why) => error(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
 
 impl Api {
-    /// Why this replica cannot serve, if it cannot.
-    fn unready(&self) -> Option<String> {
+    /// Why this replica cannot serve, if it cannot: it must be able to tell the present, by itself or by the leader.
+    async fn unready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("shutting down".to_owned());
         }
-        let status = self.reads.status();
-        match status.leader {
-            None => Some("no leader is known: a majority of the replicas must be up".to_owned()),
-            // A replica goes on naming the last leader that it knew, even itself, when it is cut off from all others.
-            Some(leader) if !self.answers(leader) => Some("the leader does not answer".to_owned()),
-            Some(leader) if leader == status.id && !self.is_majority(&status.voters) => {
-                Some("no majority of the replicas answers".to_owned())
-            }
-            Some(leader) if leader == status.id && !self.loaded.load(Ordering::Relaxed) => {
-                Some("the first items are being loaded".to_owned())
-            }
-            Some(_) if self.reads.state().view().is_err() => Some("a snapshot is being installed".to_owned()),
-            Some(_) => None,
+        if self.reads.state().view().is_err() {
+            return Some("a snapshot is being installed".to_owned());
         }
-    }
-
-    fn is_majority(&self, voters: &[NodeId]) -> bool {
-        voters.iter().filter(|id| self.answers(**id)).count() > voters.len() / 2
-    }
-
-    /// Whether a replica has answered lately; this one has.
-    fn answers(&self, id: NodeId) -> bool {
-        id == self.reads.id() || self.reads.peers().is_live(id)
+        if let Err(refusal) = self.reads.read_index_anywhere(Instant::now() + READY_PATIENCE).await {
+            return Some(format!("{refusal}: a majority of the replicas must be up"));
+        }
+        let status = self.reads.status();
+        (status.leader == Some(status.id) && !self.loaded.load(Ordering::Relaxed))
+            .then(|| "the first items are being loaded".to_owned())
     }
 
     fn log(&self, method: &Method, path: &str, response: &Response, key: Option<&str>, began: std::time::Instant) {

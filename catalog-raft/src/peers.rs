@@ -104,7 +104,10 @@ impl Peers {
         if hello.receiver != own.id {
             return Some(format!("this is replica {}, not {}", own.id, hello.receiver));
         }
-        let (id, incarnation) = hello.sender_replica?;
+        let Some((id, incarnation)) = hello.sender_replica else {
+            let asks_only = matches!(hello.purpose, Purpose::Client | Purpose::Watch | Purpose::Probe);
+            return (!asks_only).then(|| "only a replica speaks Raft".to_owned());
+        };
         let metrics = self.raft.metrics().borrow_watched().clone();
         let member = metrics.membership_config.membership().get_node(&id)?;
         (member.incarnation != incarnation && hello.purpose != Purpose::Probe)

@@ -166,7 +166,11 @@ impl Reads {
         }
     }
 
-    async fn read_index_anywhere(&self, deadline: Instant) -> Result<Revision, Refusal> {
+    /// As [`Reads::read_index`], asked of whoever leads.
+    ///
+    /// # Errors
+    /// That no leader with a quorum answered by the deadline.
+    pub async fn read_index_anywhere(&self, deadline: Instant) -> Result<Revision, Refusal> {
         match self.read_index(deadline).await {
             Err(Refusal::NotLeader { .. }) => self.peers.read_index(deadline).await.map_err(|error| match error {
                 catalog_client::client::Error::Refused(refusal) => refusal,

@@ -67,7 +67,7 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| {
             format!("RUST_LOG={text} is not a filter; write for example `info` or `debug,openraft=warn`")
         })?,
-        _ => EnvFilter::new("info,openraft=warn"),
+        _ => EnvFilter::new("info,openraft=error"),
     };
     let (file, writer) = NonBlockingBuilder::default()
         .lossy(true)

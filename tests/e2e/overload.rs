@@ -147,6 +147,12 @@ async fn without_a_majority_everything_is_503_in_time() {
     })
     .await;
     is_refusal(&shop.get("/lookup/1").await);
+    for node in cluster.cluster.nodes().iter().filter(|node| cluster.cluster.may_answer(node)) {
+        eventually(&format!("{node} says that it is not ready"), || async {
+            if cluster.ready(node).await.is_err() { Ok(()) } else { Err("ready") }
+        })
+        .await;
+    }
     let asked = Instant::now();
     is_refusal(&shop.buy(1).await);
     is_refusal(&shop.get("/v1/items/1?read=linearizable").await);
