@@ -44,7 +44,7 @@ pub struct Api {
     /// How long a request may take in all.
     pub deadline: Duration,
     /// Whether the first items are loaded, as far as this replica had to see to it.
-    pub loaded: AtomicBool,
+    pub loaded: Arc<AtomicBool>,
     /// Whether the replica is going down.
     pub draining: AtomicBool,
     /// Whether each request gets a line in the log.

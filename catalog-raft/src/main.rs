@@ -1,6 +1,6 @@
 //! The program `catalog-raft`: arguments, layout, log, and then the replica.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -8,6 +8,9 @@ use cluster_config::{Layout, server};
 
 /// Threads that run tasks: on two cores more of them only hand work to each other.
 const WORKERS: usize = 2;
+
+/// How long tasks that block may take once the replica is down.
+const GOING: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match run() {
@@ -25,10 +28,19 @@ fn run() -> anyhow::Result<()> {
     let node = layout.catalogs.iter().find(|node| node.id == args.instance).cloned();
     let node = node.with_context(|| format!("layout {} has no catalog {}", args.config, args.instance))?;
     let _log = server::start_logging(&args, &node.name)?;
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        // A replica that has lost a task must not go on answering as if nothing had happened.
+        std::process::abort();
+    }));
+    server::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let result = runtime.block_on(catalog_raft::replica::run(layout, node, &args.run_dir));
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
+    // The installation of a snapshot may still be under way; a restart begins it again.
+    runtime.shutdown_timeout(GOING);
     result
 }

@@ -1,11 +1,19 @@
 //! The peer port: handshakes, and the service that each connection is for. Only servers of this cluster come here.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use catalog_client::{
-    frame::{self, FrameReader, Hello, Purpose, Welcome, decode, encode, put_frame},
-    protocol::{Envelope, REQUEST, RESPONSE, Refusal, Request, Response},
+    frame::{self, FrameReader, Hello, MAX_PAYLOAD, Purpose, Welcome, decode, encode, put_frame},
+    protocol::{Envelope, REQUEST, RESPONSE, Refusal, Request, Response, View},
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
@@ -15,7 +23,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Semaphore, mpsc},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -35,6 +43,8 @@ const MAX_REQUESTS: usize = 1024;
 const MAX_ANSWERS: usize = 256;
 /// Bytes that go out in one write.
 const WRITE_TOGETHER: usize = 256 << 10;
+/// How long the asker may take to read what goes out in one write.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that a request may wait here, whatever it asks for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -51,6 +61,8 @@ pub struct Peers {
     pub proposals: Proposals,
     /// The way to the state.
     pub reads: Reads,
+    /// Whether the first items are loaded, as far as this replica had to see to it.
+    pub loaded: Arc<AtomicBool>,
 }
 
 /// Accepts connections until the task is dropped.
@@ -131,6 +143,16 @@ impl Peers {
                 continue;
             }
             let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            if let Request::Submit { .. } = body
+                && self.raft.is_leader()
+                && !self.loaded.load(Ordering::Relaxed)
+            {
+                // An item added before the first ones would keep them out for good.
+                answer
+                    .send(Response::Refused(Refusal::Unavailable("the first items are being loaded".to_owned())))
+                    .await;
+                continue;
+            }
             let (proposals, reads) = (self.proposals.clone(), self.reads.clone());
             tokio::spawn(async move {
                 answer.request(&proposals, &reads, body).await;
@@ -144,6 +166,8 @@ impl Peers {
     /// Most reads find their state there already: they are answered without a task of their own.
     fn at_once(&self, request: &Request) -> Option<Result<Parts, Refusal>> {
         match request {
+            // A search by words looks at every title: not on the task that reads this connection.
+            Request::Read { view: View::Items { words: Some(_), .. }, .. } => None,
             Request::Read { view, at, .. } => self.reads.read_now(view, *at),
             _ => None,
         }
@@ -194,7 +218,14 @@ impl Answering {
     }
 
     async fn send(&self, body: Response) -> bool {
-        self.answers.send(encode(&Envelope { id: self.id, body })).await.is_ok()
+        let id = self.id;
+        let mut bytes = encode(&Envelope { id, body });
+        if bytes.len() > MAX_PAYLOAD {
+            // The other side would drop the connection, and with it all that waits there.
+            let refusal = Refusal::Unavailable("the answer is too long: ask for less at a time".to_owned());
+            bytes = encode(&Envelope { id, body: Response::Refused(refusal) });
+        }
+        self.answers.send(bytes).await.is_ok()
     }
 }
 
@@ -206,7 +237,9 @@ async fn write_answers(mut queue: mpsc::Receiver<Vec<u8>>, mut writer: OwnedWrit
             let Ok(answer) = queue.try_recv() else { break };
             put_frame(&mut bytes, RESPONSE, &answer);
         }
-        writer.write_all(&bytes).await?;
+        timeout(WRITE_PATIENCE, writer.write_all(&bytes))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the asker does not read")))?;
         bytes.clear();
     }
     Ok(())

@@ -21,6 +21,8 @@ use crate::raft::{Batch, Commands, Raft};
 const WAITING: usize = 512;
 /// Submissions that are gathered together.
 const TOGETHER: usize = 256;
+/// The longest entry: a follower must be able to take it in one frame, and decode it within the frames' limit.
+const MAX_ENTRY_BYTES: usize = 20 << 20;
 /// Entries on their way at once. More make smaller batches and more wake-ups, and are slower where HTTP shares the
 /// cores.
 const IN_FLIGHT: usize = 1;
@@ -94,6 +96,9 @@ async fn propose_all(raft: &Raft, submissions: Vec<Vec<Command>>) -> Result<Vec<
 async fn propose(raft: &Raft, commands: Vec<Command>) -> Result<Vec<Answer>, Refusal> {
     let count = commands.len();
     let batch = Batch::encode(&Commands { time_ms: now_ms(), commands });
+    if batch.0.len() > MAX_ENTRY_BYTES {
+        return Err(Refusal::Invalid(format!("{} bytes in one log entry, beyond {MAX_ENTRY_BYTES}", batch.0.len())));
+    }
     match raft.client_write(batch).await {
         Ok(response) if response.data.0.len() == count => Ok(response.data.0),
         Ok(response) => {

@@ -63,12 +63,23 @@ impl Batch {
     /// `InvalidData` when the bytes are of another version or damaged.
     pub fn decode(&self) -> std::io::Result<Commands> {
         match self.0.split_first() {
-            Some((&BATCH_VERSION, rest)) => catalog_client::frame::decode(rest),
+            Some((&BATCH_VERSION, rest)) => decode_unbounded(rest),
             first => Err(std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
                 format!("a batch of version {:?}, not {BATCH_VERSION}", first.map(|(version, _)| version)),
             )),
         }
+    }
+}
+
+/// A committed entry must decode, whatever its size: its bytes were bounded when it was proposed, so unlike bytes that a
+/// stranger may have sent they are not bounded again by what they claim to hold.
+fn decode_unbounded(bytes: &[u8]) -> std::io::Result<Commands> {
+    let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    match bincode::serde::decode_from_slice(bytes, bincode::config::standard()) {
+        Ok((commands, read)) if read == bytes.len() => Ok(commands),
+        Ok((_, read)) => Err(invalid(format!("{} bytes after commands of {read}", bytes.len() - read))),
+        Err(error) => Err(invalid(error.to_string())),
     }
 }
 

@@ -13,7 +13,10 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     error::{LinearizableReadError, RaftError},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     catalog,
@@ -51,7 +54,9 @@ impl Parts {
             Next::Done => None,
             Next::One(data) => Some((data, true)),
             Next::Items { view, topic, words, after, left } => {
-                let (items, more) = view.items(topic.as_deref(), words.as_deref(), after, left.min(CHUNK));
+                let look = || view.items(topic.as_deref(), words.as_deref(), after, left.min(CHUNK));
+                // A search by words looks at every title: Raft's tasks go on elsewhere meanwhile.
+                let (items, more) = if words.is_some() { block_in_place(look) } else { look() };
                 let left = left - items.len();
                 let last = !more || left == 0;
                 if !last {
@@ -68,6 +73,13 @@ impl Reads {
     /// Reads `state`, which `raft` applies to.
     pub fn new(name: &str, raft: Raft, state: Arc<State>, peers: Catalog) -> Self {
         Self { name: name.into(), raft, state, peers }
+    }
+
+    /// The greatest revision that this replica knows to be committed anywhere: its own state may lag far behind.
+    pub fn newest_known(&self) -> Revision {
+        let replicas = self.peers.options().replicas.iter();
+        let others = replicas.filter_map(|peer| self.peers.last_status(peer.id)).map(|status| status.applied);
+        others.chain([self.state.applied()]).max().unwrap_or(0)
     }
 
     /// The name of this replica.

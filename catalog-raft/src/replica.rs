@@ -71,17 +71,19 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let reads = Reads::new(&node.name, raft.clone(), state, way_to_all(&layout, &node.name));
     let proposals = Proposals::new(raft.clone());
     let snapshots = data.join(SNAPSHOTS);
+    let loaded = Arc::new(AtomicBool::new(false));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
         raft: raft.clone(),
         snapshots,
         proposals: proposals.clone(),
         reads: reads.clone(),
+        loaded: loaded.clone(),
     });
     let api = Arc::new(Api {
         reads: reads.clone(),
         deadline: layout.deadline,
-        loaded: AtomicBool::new(false),
+        loaded: loaded.clone(),
         draining: AtomicBool::new(false),
         log_requests: layout.log_requests,
     });
@@ -98,7 +100,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tokio::select! {
         result = async {
             founding::join_or_found(&raft, &identity, &layout).await?;
-            items::load_once(&raft, &reads, &proposals, first_items, &api.loaded).await
+            items::load_once(&raft, &reads, &proposals, first_items, &loaded).await
         } => result?,
         () = server::terminated() => {}
     }
@@ -155,8 +157,9 @@ async fn end_with(raft: Raft) {
             Err(error) => storage::fatal("Raft has ended", &error),
             Ok(()) => {}
         }
+        // An orderly end is published first: without it, Raft's task has panicked.
         if metrics.changed().await.is_err() {
-            return;
+            storage::fatal("Raft has ended", &"its task is gone");
         }
     }
 }

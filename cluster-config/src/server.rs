@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
@@ -111,6 +112,15 @@ fn log_file(run_dir: &Path, node: &str) -> anyhow::Result<FileRotate<AppendCount
     })?;
     let limit = ContentLimit::BytesSurpassed(LOG_FILE_BYTES);
     Ok(FileRotate::new(path, AppendCount::new(LOG_FILES_KEPT), limit, Compression::None, None))
+}
+
+/// Raises the number of files that may be open to what the system allows: a server has one for each connection, and
+/// one that runs out can no longer open its own.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 /// Binds a listener, with `SO_REUSEADDR`; refuses an address beyond loopback unless the layout says `insecure`.

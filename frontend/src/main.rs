@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use cluster_config::{
     Layout,
-    server::{Args, bind, start_logging, terminated},
+    server::{Args, bind, raise_file_limit, start_logging, terminated},
 };
 use frontend::{front::Front, server};
 
@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
         format!("layout {} has no front end {}; choose another with -i", args.config, args.instance)
     })?;
     let _log = start_logging(&args, &node.name)?;
+    raise_file_limit();
     let listener = bind(&layout, &node.address).await?;
     tracing::info!(address = %node.address, "{} is listening", node.name);
     let front = Front::start(layout, &node.name);

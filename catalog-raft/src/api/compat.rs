@@ -98,7 +98,7 @@ impl Api {
                 }
             }
         };
-        let command = Command { id, origin, born: self.reads.state().applied(), action };
+        let command = Command { id, origin, born: self.reads.newest_known(), action };
         let deadline = tokio::time::Instant::now() + self.deadline;
         let mut response = match self.reads.peers().submit(vec![command], deadline).await {
             Ok(submitted) => {

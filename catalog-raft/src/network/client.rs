@@ -18,7 +18,10 @@ use openraft::{
         TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
     server::Identity,
@@ -134,7 +137,9 @@ impl Link {
         while at < snapshot.snapshot.len() {
             let chunk = snapshot.snapshot.read_at(at, CHUNK).await?;
             at += chunk.len() as u64;
-            frame::write_frame(&mut connected.writer, kind::SNAPSHOT_CHUNK, &chunk).await?;
+            timeout(CHUNK_PATIENCE, frame::write_frame(&mut connected.writer, kind::SNAPSHOT_CHUNK, &chunk))
+                .await
+                .map_err(|_| timed_out("the sending of a chunk"))??;
             // The next chunk waits for this one, so that neither side holds more than one.
             timeout(CHUNK_PATIENCE, read(&mut connected, kind::SNAPSHOT_TAKEN))
                 .await
@@ -178,7 +183,14 @@ impl RaftNetworkV2<TypeConfig> for Link {
             };
             let purpose = self.purpose;
             let connected = self.take(purpose).await?;
-            let session = Session { link: self, connected, input: Some(input), first: Some(first), in_flight: 0 };
+            let session = Session {
+                link: self,
+                connected,
+                input: Some(input),
+                first: Some(first),
+                in_flight: 0,
+                answer_by: Instant::now(),
+            };
             Ok(stream::unfold(Some(session), |session| async move { session?.next().await }).boxed())
         }
         .boxed()
@@ -251,6 +263,8 @@ struct Session<'s, S> {
     input: Option<S>,
     first: Option<AppendEntriesRequest<TypeConfig>>,
     in_flight: usize,
+    /// When the oldest request in flight must be answered.
+    answer_by: Instant,
 }
 
 type Step<'s, S> = Option<(RpcResult<StreamAppendResult<TypeConfig>>, Option<Session<'s, S>>)>;
@@ -288,8 +302,8 @@ where
             };
             tokio::select! {
                 biased;
-                answer = read_in_time(&mut self.connected), if self.in_flight > 0 => {
-                    self.in_flight -= 1;
+                answer = read_in_time(&mut self.connected, self.answer_by), if self.in_flight > 0 => {
+                    self.answered();
                     return Ok(Some(decode::<Appended>(&answer?.payload)?.into()));
                 }
                 request = input.next() => match request {
@@ -301,14 +315,22 @@ where
     }
 
     async fn answer(&mut self) -> io::Result<StreamAppendResult<TypeConfig>> {
-        let frame = read_in_time(&mut self.connected).await?;
-        self.in_flight -= 1;
+        let frame = read_in_time(&mut self.connected, self.answer_by).await?;
+        self.answered();
         Ok(decode::<Appended>(&frame.payload)?.into())
+    }
+
+    fn answered(&mut self) {
+        self.in_flight -= 1;
+        self.answer_by = Instant::now() + DATA_PATIENCE;
     }
 
     async fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> io::Result<()> {
         let mut bytes = BytesMut::new();
         put_frame(&mut bytes, kind::APPEND, &Append::encode(request));
+        if self.in_flight == 0 {
+            self.answer_by = Instant::now() + DATA_PATIENCE;
+        }
         self.in_flight += 1;
         timeout(DATA_PATIENCE, self.connected.writer.write_all(&bytes))
             .await
@@ -316,8 +338,8 @@ where
     }
 }
 
-async fn read_in_time(connected: &mut Connected) -> io::Result<Frame> {
-    timeout(DATA_PATIENCE, read(connected, kind::APPENDED))
+async fn read_in_time(connected: &mut Connected, answer_by: Instant) -> io::Result<Frame> {
+    timeout_at(answer_by, read(connected, kind::APPENDED))
         .await
         .unwrap_or_else(|_| Err(timed_out("the storing of entries")))
 }

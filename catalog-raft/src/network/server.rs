@@ -1,17 +1,19 @@
 //! The answering side: each connection is handed to Raft until it breaks.
 
-use std::{io, path::Path, pin::pin, sync::Arc};
+use std::{io, path::Path, pin::pin, time::Duration};
 
 use bytes::BytesMut;
 use catalog_client::{
     NodeId,
-    frame::{FrameReader, Purpose, decode, encode, put_frame, write_frame},
+    frame::{Frame, FrameReader, Purpose, decode, encode, put_frame, write_frame},
 };
 use futures::{StreamExt, stream};
 use openraft::raft::TransferLeaderError;
 use tokio::{
     io::AsyncWriteExt,
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    sync::oneshot,
+    time::timeout,
 };
 
 use super::wire::{Append, Appended, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind};
@@ -20,6 +22,11 @@ use crate::{
     storage::SnapshotReceiver,
 };
 
+/// How long answers to a peer that has closed may still take. While a snapshot is being installed Raft answers nobody,
+/// and a leader comes back for each heartbeat: what it left behind must not pile up.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the next bytes of a snapshot may take.
+const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
 /// Answers that go out in one write.
 const WRITE_TOGETHER: usize = 64;
 
@@ -56,24 +63,31 @@ pub async fn serve_raft(
 }
 
 async fn serve_appends(raft: &Raft, reader: FrameReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
-    let failure = Arc::new(std::sync::Mutex::new(None));
-    let noted = failure.clone();
-    let requests = stream::unfold(Some(reader), move |reader| {
-        let noted = noted.clone();
-        async move {
-            let mut reader = reader?;
-            match reader.next().await.and_then(|frame| frame.map(request).transpose()) {
-                Ok(Some(request)) => Some((request, Some(reader))),
-                Ok(None) => None,
-                Err(error) => {
-                    *noted.lock().expect("no holder of this lock can panic") = Some(error);
-                    None
-                }
+    let (ended, has_ended) = oneshot::channel();
+    let requests = stream::unfold((reader, ended), |(mut reader, ended)| async move {
+        match reader.next().await.and_then(|frame| frame.map(request).transpose()) {
+            Ok(Some(request)) => Some((request, (reader, ended))),
+            end => {
+                // Nobody waits for it when the answers have failed first.
+                let _ = ended.send(end.map(drop));
+                None
             }
         }
     });
     let mut answers = pin!(raft.stream_append(requests.boxed()).ready_chunks(WRITE_TOGETHER));
-    while let Some(chunk) = answers.next().await {
+    let mut given_up = pin!(async {
+        let end = has_ended.await.unwrap_or(Ok(()));
+        tokio::time::sleep(CLOSED_PATIENCE).await;
+        end
+    });
+    loop {
+        let chunk = tokio::select! {
+            chunk = answers.next() => match chunk {
+                Some(chunk) => chunk,
+                None => return Ok(()),
+            },
+            end = &mut given_up => return end,
+        };
         let mut bytes = BytesMut::new();
         for answer in chunk {
             let answer = answer.map_err(io::Error::other)?;
@@ -81,15 +95,9 @@ async fn serve_appends(raft: &Raft, reader: FrameReader<OwnedReadHalf>, mut writ
         }
         writer.write_all(&bytes).await?;
     }
-    match failure.lock().expect("no holder of this lock can panic").take() {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
 }
 
-fn request(
-    frame: catalog_client::frame::Frame,
-) -> io::Result<openraft::raft::AppendEntriesRequest<crate::raft::TypeConfig>> {
+fn request(frame: Frame) -> io::Result<openraft::raft::AppendEntriesRequest<crate::raft::TypeConfig>> {
     match frame.kind {
         kind::APPEND => Append::decode(&frame.payload),
         other => Err(invalid(format!("an unexpected frame {other} among appends"))),
@@ -139,13 +147,13 @@ async fn receive_snapshot(
     mut reader: FrameReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,
 ) -> io::Result<()> {
-    let begin = match reader.next().await? {
+    let begin = match next_in_time(&mut reader).await? {
         Some(frame) if frame.kind == kind::SNAPSHOT_BEGIN => decode::<SnapshotBegin>(&frame.payload)?,
         _ => return Err(invalid("a snapshot that does not begin".to_owned())),
     };
     let mut receiver = SnapshotReceiver::begin(folder, begin.length).await?;
     loop {
-        match reader.next().await? {
+        match next_in_time(&mut reader).await? {
             Some(frame) if frame.kind == kind::SNAPSHOT_CHUNK => {
                 receiver.take(frame.payload).await?;
                 write_frame(&mut writer, kind::SNAPSHOT_TAKEN, &[]).await?;
@@ -165,6 +173,12 @@ async fn receive_snapshot(
     let response = raft.install_full_snapshot(begin.vote.into(), snapshot).await.map_err(io::Error::other)?;
     let installed = Installed { vote: response.vote.into() };
     write_frame(&mut writer, kind::SNAPSHOT_INSTALLED, &encode(&installed)).await
+}
+
+async fn next_in_time(reader: &mut FrameReader<OwnedReadHalf>) -> io::Result<Option<Frame>> {
+    timeout(CHUNK_PATIENCE, reader.next())
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the next part of a snapshot took too long")))
 }
 
 fn invalid(message: String) -> io::Error {

@@ -34,7 +34,9 @@ pub(super) fn install(state: &State, file: &SnapshotFile) -> io::Result<Header> 
         replace(state.db(), file)?
     };
     let revision = installed.applied();
-    *state.write_lock() = installed;
+    let replaced = std::mem::replace(&mut *state.write_lock(), installed);
+    // Not under the lock: a large catalogue takes a while to go.
+    drop(replaced);
     state.history().restart(revision);
     state.set_installing(false);
     Ok(header)
@@ -48,7 +50,8 @@ pub(super) fn resume(db: &Db, newest: Option<&SnapshotFile>) -> io::Result<()> {
     let Some(name) = db.raw().get_cf(db.cf(CF_STATE), STATE_INSTALLING).map_err(io::Error::other)? else {
         return Ok(());
     };
-    match newest.filter(|file| file_name(file) == name) {
+    // A newer one may have come while that one was being installed: names are in the order of indexes.
+    match newest.filter(|file| file_name(file) >= &name[..]) {
         Some(file) => {
             tracing::info!("installing {} again: the process ended in the middle", file.path().display());
             replace(db, file).map(drop)

@@ -144,24 +144,24 @@ impl State {
         Ok(self.readable()?.view())
     }
 
-    /// One order, and the revision at which it was read. Damage ends the process.
+    /// One order, and the revision at which it was read. A disk that cannot give them ends the process.
     ///
     /// # Errors
     /// [`Installing`].
     pub fn order(&self, id: OrderId) -> Result<(Revision, Option<Arc<Order>>), Installing> {
         let catalog = self.readable()?;
-        let order = read_order_by_id(&self.db, id).unwrap_or_else(|error| damaged("the order ledger", &error));
+        let order = read_order_by_id(&self.db, id).unwrap_or_else(|error| unreadable("the order ledger", &error));
         Ok((catalog.applied(), order))
     }
 
-    /// At most `limit` orders after `after`, whether there are more, and the revision. Damage ends the process.
+    /// At most `limit` orders after `after` (fewer when they are long), whether there are more, and the revision. A disk that cannot give them ends the process.
     ///
     /// # Errors
     /// [`Installing`].
     pub fn orders(&self, after: Option<Version>, limit: usize) -> Result<(Revision, Vec<Order>, bool), Installing> {
         let catalog = self.readable()?;
         let (orders, more) =
-            read_orders(&self.db, after, limit).unwrap_or_else(|error| damaged("the order ledger", &error));
+            read_orders(&self.db, after, limit).unwrap_or_else(|error| unreadable("the order ledger", &error));
         Ok((catalog.applied(), orders, more))
     }
 
@@ -236,9 +236,14 @@ pub(super) fn read_applied(db: &Db) -> io::Result<Applied> {
     }
 }
 
-/// Ends the process: what is on disk cannot be believed any more.
-pub(super) fn damaged(what: &str, error: &io::Error) -> ! {
-    let advice = "the data on this disk is damaged; replace this replica by one with a new id";
+/// Ends the process: the disk does not give back what was stored. Whether it is damaged or only refuses is said.
+pub(super) fn unreadable(what: &str, error: &io::Error) -> ! {
+    let is_damage = error.kind() == io::ErrorKind::InvalidData || error.to_string().starts_with("Corruption");
+    let advice = if is_damage {
+        "the data on this disk is damaged; replace this replica by one with a new id"
+    } else {
+        "see to what the disk or the system refuses, then start this replica again"
+    };
     super::db::fatal(&format!("{what} cannot be read ({advice})"), error)
 }
 
@@ -258,6 +263,9 @@ fn read_order_by_id(db: &Db, id: OrderId) -> io::Result<Option<Arc<Order>>> {
     read_order(&row).map(|order| Some(Arc::new(order)))
 }
 
+/// Bytes of orders in one page, at most about so many: a page must fit a frame, and is read under the lock.
+const PAGE_BYTES: usize = 4 << 20;
+
 fn read_orders(db: &Db, after: Option<Version>, limit: usize) -> io::Result<(Vec<Order>, bool)> {
     let start = after.map(version_key);
     let mode = match &start {
@@ -265,14 +273,16 @@ fn read_orders(db: &Db, after: Option<Version>, limit: usize) -> io::Result<(Vec
         None => IteratorMode::Start,
     };
     let mut orders = Vec::new();
+    let mut bytes = 0;
     for row in db.raw().iterator_cf(db.cf(CF_ORDERS), mode) {
         let (key, value) = row.map_err(io::Error::other)?;
         if start.is_some_and(|start| *key == start) {
             continue;
         }
-        if orders.len() == limit {
+        if orders.len() == limit || bytes >= PAGE_BYTES {
             return Ok((orders, true));
         }
+        bytes += value.len();
         orders.push(read_order(&value)?);
     }
     Ok((orders, false))

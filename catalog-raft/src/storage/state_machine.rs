@@ -208,10 +208,20 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let written = self.written.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
         let (header, file) = written.await.map_err(io::Error::other)??;
         tracing::info!("snapshot of {} bytes up to {:?}", file.len(), header.last_log_id);
-        self.state.set_snapshot_bytes(file.len());
-        // The older one goes only now that this one is durable under its name.
-        *lock(&self.current) = Some((header.clone(), file.clone()));
-        snapshot::remove_older(&self.folder, &file)?;
+        let newest = {
+            let mut current = lock(&self.current);
+            // One that was received and installed meanwhile may be newer: the log is purged up to that one.
+            match &*current {
+                Some((newer, its_file)) if newer.last_log_id > header.last_log_id => its_file.clone(),
+                _ => {
+                    *current = Some((header.clone(), file.clone()));
+                    file.clone()
+                }
+            }
+        };
+        self.state.set_snapshot_bytes(newest.len());
+        // The older ones go only now that this one is durable under its name.
+        snapshot::remove_older(&self.folder, &newest)?;
         Ok(Snapshot { meta: header.meta(), snapshot: file })
     }
 }
