@@ -85,7 +85,7 @@ build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
 test: build ## all tests
-	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace --lib --bins --tests
 
 check: tools ## formatting, lints, documentation, licences; changes nothing
 	@cargo fmt --all --check

@@ -21,6 +21,8 @@ mod fatal_tests;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod state_tests;
+#[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod testing;
