@@ -131,8 +131,9 @@ fn config(layout: &Layout) -> anyhow::Result<Config> {
         max_in_snapshot_log_to_keep: raft.log_kept_entries,
         purge_batch_size: PURGE_TOGETHER.min(raft.log_kept_entries / 4).max(1),
         max_payload_entries: ENTRIES_A_MESSAGE,
-        // A replica that comes back is noticed this soon.
-        backoff: "100ms".to_owned(),
+        // A replica that comes back is noticed this soon. One delay alone would be doubled up to a second; three equal
+        // ones stay as they are.
+        backoff: "100ms 100ms 100ms".to_owned(),
         ..Config::default()
     };
     config.validate().context("the layout's Raft times do not go together")

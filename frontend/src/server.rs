@@ -59,7 +59,7 @@ pub async fn run(front: Arc<Front>, listener: TcpListener, stop: impl Future<Out
 async fn accept(front: &Arc<Front>, listener: &TcpListener, connections: &GracefulShutdown) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).pipeline_flush(true);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {

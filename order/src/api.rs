@@ -84,13 +84,16 @@ pub(crate) fn router(shop: Shop) -> Router {
         .with_state(shop)
 }
 
-async fn ready(State(shop): State<Shop>) -> (StatusCode, &'static str) {
+async fn ready(State(shop): State<Shop>) -> Response {
+    let refuse = |why: &'static str| {
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, order_client::view::RETRY_AFTER)], why).into_response()
+    };
     if shop.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        refuse("shutting down\n")
     } else if !shop.checkout.has_leader() {
-        (StatusCode::SERVICE_UNAVAILABLE, "no leader of the catalog answers\n")
+        refuse("no leader of the catalog answers\n")
     } else {
-        (StatusCode::OK, "ok\n")
+        "ok\n".into_response()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing is passed on that does not join what was passed on before. Must not know what the changes are used for.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -67,6 +67,8 @@ pub struct Watch {
     turn: usize,
     /// Streams in a row that broke before they brought anything.
     failures: u32,
+    /// Who no longer keeps the position, and from where on each could resume.
+    compacted: BTreeMap<NodeId, Revision>,
     stream: Stream,
 }
 
@@ -95,7 +97,14 @@ impl Watch {
     pub fn new(catalog: Catalog, after: Option<Revision>) -> Self {
         // Each watch begins at another replica, so that many spread over all.
         let turn = rand::random_range(0..catalog.options().replicas.len());
-        Self { catalog, position: after, turn, failures: 0, stream: Stream::Closed(Instant::now()) }
+        Self {
+            catalog,
+            position: after,
+            turn,
+            failures: 0,
+            compacted: BTreeMap::new(),
+            stream: Stream::Closed(Instant::now()),
+        }
     }
 
     /// Up to where everything has been seen.
@@ -106,6 +115,7 @@ impl Watch {
     /// Drops the stream and begins anew after `after`.
     pub fn restart(&mut self, after: Option<Revision>) {
         self.position = after;
+        self.compacted.clear();
         self.stream = Stream::Closed(Instant::now());
     }
 
@@ -130,10 +140,14 @@ impl Watch {
                 }
                 Stream::Open(replica, open) => {
                     let replica = *replica;
-                    return match open.next().await {
-                        Ok(frame) => self.take(replica, frame),
-                        Err(error) => self.broken(replica, error.to_string()),
-                    };
+                    match open.next().await {
+                        Ok(frame) => {
+                            if let Some(update) = self.take(replica, frame) {
+                                return update;
+                            }
+                        }
+                        Err(error) => return self.broken(replica, error.to_string()),
+                    }
                 }
             }
         }
@@ -143,8 +157,10 @@ impl Watch {
     fn open(&mut self) {
         let replicas = &self.catalog.options().replicas;
         let rotated = (0..replicas.len()).map(|step| (self.turn + step) % replicas.len());
-        let index = rotated.clone().find(|index| self.catalog.is_live(replicas[*index].id));
-        let index = index.unwrap_or(self.turn);
+        let is_live = |index: &usize| self.catalog.is_live(replicas[*index].id);
+        let may_keep = |index: &usize| !self.compacted.contains_key(&replicas[*index].id);
+        let index = rotated.clone().find(|index| is_live(index) && may_keep(index));
+        let index = index.or_else(|| rotated.clone().find(is_live)).unwrap_or(self.turn);
         let peer = &replicas[index];
         let hello = self.catalog.hello(peer.id, Purpose::Watch);
         let attempt = tokio::spawn(Open::new(peer.address.clone(), hello, WatchFrom { after: self.position }));
@@ -152,19 +168,29 @@ impl Watch {
         self.turn = (index + 1) % replicas.len();
     }
 
-    fn take(&mut self, replica: NodeId, frame: WatchFrame) -> Update {
+    /// What a frame tells; nothing when another replica is to be asked first.
+    fn take(&mut self, replica: NodeId, frame: WatchFrame) -> Option<Update> {
         match frame {
             WatchFrame::Events { prev, upto, events } => {
                 if let Err(reason) = check(self.position, prev, upto, &events) {
-                    return self.broken(replica, reason);
+                    return Some(self.broken(replica, reason));
                 }
                 self.position = Some(upto);
                 self.failures = 0;
-                Update::Events { prev, upto, events }
+                self.compacted.clear();
+                Some(Update::Events { prev, upto, events })
             }
             WatchFrame::Compacted { oldest } => {
+                // A replica that has just started keeps nothing yet, while the others may keep it all.
+                self.compacted.insert(replica, oldest);
+                let mut live = self.catalog.options().replicas.iter().filter(|peer| self.catalog.is_live(peer.id));
+                if live.any(|peer| !self.compacted.contains_key(&peer.id)) {
+                    self.stream = Stream::Closed(Instant::now());
+                    return None;
+                }
+                let oldest = std::mem::take(&mut self.compacted).into_values().min().unwrap_or(oldest);
                 self.stream = Stream::Closed(Instant::now() + pause(COMPACTED_PAUSE));
-                Update::Compacted { oldest }
+                Some(Update::Compacted { oldest })
             }
         }
     }

@@ -14,7 +14,7 @@ use catalog_client::{
     compat::{self, BadRequest, ListWriter, Operation, command_action},
     protocol::{Data, ReadAt, Refusal, View},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::{Api, IDEMPOTENCY_KEY, X_MIN_REVISION, X_REVISION, X_SERVED_BY, error, json};
@@ -29,9 +29,11 @@ pub(super) async fn answer(State(api): State<Arc<Api>>, request: Request) -> Res
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let mut key = None;
-    let response = match parse(&parts.method, &path, &parts.headers, body).await {
-        Err(response) => response,
-        Ok(operation) => match command_action(&operation) {
+    let parsed = timeout(api.deadline, parse(&parts.method, &path, &parts.headers, body)).await;
+    let response = match parsed {
+        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        Ok(Err(response)) => response,
+        Ok(Ok(operation)) => match command_action(&operation) {
             Some(action) => {
                 let (response, used) = api.write(&parts.method, &parts.headers, &operation, action).await;
                 key = used;

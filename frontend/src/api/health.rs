@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -25,7 +25,9 @@ pub(super) async fn ready(front: &Front, deadline: Instant) -> Reply {
         None => reply::json(StatusCode::OK, json!({"status": "ready"}).to_string()),
         Some(why) => {
             let body = json!({"status": "not ready", "why": why}).to_string();
-            reply::json(StatusCode::SERVICE_UNAVAILABLE, body)
+            let mut reply = reply::json(StatusCode::SERVICE_UNAVAILABLE, body);
+            reply::put(&mut reply, RETRY_AFTER, order_client::view::RETRY_AFTER);
+            reply
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) async fn one(front: &Front, request: Incoming, id: &str) -> Result<Re
         Data::Order(Some(order)) => Ok(reply_of(front, &answer, source, order_json(order))),
         Data::Order(None) => {
             let refused = Refused::from(no_such_order()).with(REVISION, answer.revision.to_string());
+            let status = front.cache_status.of(source);
+            let refused = refused.with(CACHE_STATUS, status.to_str().unwrap_or_default());
             Err(refused.with(SERVED_BY, front.catalog.name_of(answer.replica)))
         }
         _ => Err(strange()),

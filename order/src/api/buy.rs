@@ -8,6 +8,7 @@ use axum::{
 };
 use catalog_client::compat::{self, BadRequest, MAX_BODY, Operation};
 use order_client::view::Key;
+use tokio::time::timeout_at;
 
 use super::{
     Shop,
@@ -33,7 +34,8 @@ pub(super) async fn buy(shop: &Shop, request: Request) -> Response {
 async fn answer(shop: &Shop, request: Request) -> Result<Response, Refused> {
     let key = Key::of_header(request.headers().get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes))
         .map_err(|invalid| BadRequest { status: 400, message: invalid.to_string() })?;
-    let operation = operation(request).await?;
+    let late = || BadRequest { status: 408, message: "the body did not arrive in time".to_owned() };
+    let operation = timeout_at(shop.deadline(), operation(request)).await.map_err(|_| late())??;
     let no_write = || Refused::new(Surface::Compatible, 404, "not-found", "there is nothing at this path");
     let action = compat::command_action(&operation).ok_or_else(no_write)?;
     let placed = shop.place(action, &key).await;

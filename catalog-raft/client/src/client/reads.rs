@@ -22,6 +22,8 @@ const TRY: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_millis(50);
 /// Parts of a list that wait for their reader.
 const PARTS: usize = 4;
+/// How long whoever reads a long list may take over one part.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the next part of a list may take to come.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -211,8 +213,8 @@ impl Stream {
                 Ok(_) => (Err(Refusal::Unavailable("the parts are of different revisions".to_owned())), true),
                 Err(refusal) => (Err(refusal), true),
             };
-            // Ends too when nobody reads any longer.
-            if parts.send(item.map_err(Error::Refused)).await.is_err() || ended {
+            // Ends too when nobody reads any longer, or so slowly that it holds the replica up.
+            if parts.send_timeout(item.map_err(Error::Refused), TAKE_TIMEOUT).await.is_err() || ended {
                 return;
             }
         }

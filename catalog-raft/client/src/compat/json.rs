@@ -29,7 +29,7 @@ impl Writer {
         self.0.push(b'"');
         let mut plain_from = 0;
         for (at, c) in text.char_indices() {
-            if matches!(c, ' '..='\x7f') && c != '"' && c != '\\' {
+            if matches!(c, ' '..='~') && c != '"' && c != '\\' {
                 continue;
             }
             self.raw(&text[plain_from..at]);

@@ -119,7 +119,7 @@ fn strings_are_escaped_as_python_does() {
     out.string("\u{0}\u{8}\t\n\u{b}\u{c}\r\u{1f} \"\\/\u{7f}\u{80}é€\u{ffff}😀");
     assert_eq!(
         out.finish(),
-        "\"\\u0000\\b\\t\\n\\u000b\\f\\r\\u001f \\\"\\\\/\u{7f}\\u0080\\u00e9\\u20ac\\uffff\\ud83d\\ude00\""
+        "\"\\u0000\\b\\t\\n\\u000b\\f\\r\\u001f \\\"\\\\/\\u007f\\u0080\\u00e9\\u20ac\\uffff\\ud83d\\ude00\""
     );
 }
 
@@ -299,7 +299,7 @@ fn model(text: &str) -> String {
         0x09 => "\\t".to_owned(),
         0x0c => "\\f".to_owned(),
         0x08 => "\\b".to_owned(),
-        0x20..=0x7f => char::from(unit as u8).to_string(),
+        0x20..=0x7e => char::from(unit as u8).to_string(),
         _ => format!("\\u{unit:04x}"),
     };
     format!("\"{}\"", text.encode_utf16().map(escape).collect::<String>())
