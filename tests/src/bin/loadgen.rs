@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{IsTerminal, Write, stderr},
     path::PathBuf,
+    process::ExitCode,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -73,8 +74,17 @@ struct Counts {
     outstanding: u64,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match measure(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadgen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> anyhow::Result<()> {
     let mix: Mix = args.mix.parse()?;
     ensure!(args.zipf >= 0.0 && args.zipf.is_finite(), "--zipf must not be negative");
     let host = args.url.strip_prefix("http://").unwrap_or(&args.url).trim_end_matches('/').to_owned();
@@ -86,7 +96,7 @@ fn main() -> anyhow::Result<()> {
             .await
             .with_context(|| format!("no front end answers at {host}; start it with make up"))?;
         let requests = Requests::new(&host, mix, &args.items, args.zipf, args.key);
-        anyhow::Ok(run(&args, host, requests).await)
+        anyhow::Ok(run(args, host, requests).await)
     })?;
     println!("{report}");
     if let Some(path) = &args.json {
