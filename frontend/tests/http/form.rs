@@ -1,6 +1,13 @@
 //! The form of requests and answers: statuses, headers, what is refused.
 
+use std::time::Duration;
+
 use reqwest::Method;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::shop::{Shop, book};
 
@@ -123,4 +130,24 @@ async fn told_to_stop_it_finishes_what_it_has_and_takes_no_more() {
     fake.with(|world| world.hold_reads = false);
     assert_eq!(slow.await.unwrap().status, 200);
     stopped.await.unwrap();
+}
+
+/// Found in review: with hyper's `pipeline_flush` an answer was kept back while anything lay unread behind it, and lost
+/// when a body had not been read to its end: even the acknowledgement of a buy.
+#[tokio::test]
+async fn an_answer_comes_whatever_lies_unread_behind_it() {
+    let shop = Shop::open_with("", vec![book(1, "x", 1)]).await;
+    let body = "host: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    for (sent, status) in [
+        (format!("POST /nowhere HTTP/1.1\r\n{body}"), "404"),
+        (format!("GET /buy/1 HTTP/1.1\r\n{body}"), "200"),
+        ("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /li".to_owned(), "200"),
+    ] {
+        let mut stream = TcpStream::connect(shop.url.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        let read = timeout(Duration::from_secs(10), stream.read_exact(&mut head)).await;
+        read.expect("an answer in time").expect("an answer before the connection ends");
+        assert_eq!(std::str::from_utf8(&head[9..]), Ok(status), "{sent}");
+    }
 }
