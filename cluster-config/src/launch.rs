@@ -4,7 +4,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Write},
-    net::{TcpListener, ToSocketAddrs},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -24,7 +24,7 @@ mod process;
 pub use ports::free_addresses;
 pub use process::{Process, State};
 
-use crate::layout::Layout;
+use crate::{layout::Layout, server};
 
 /// The binaries of the servers, as cargo names them.
 pub const BINARIES: [&str; 3] = ["catalog-raft", "order", "frontend"];
@@ -34,6 +34,10 @@ const POLL: Duration = Duration::from_millis(5);
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a start waits for its ports to become free.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a look whether somebody listens on a port may take.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
+/// Between two looks at a port that a closing connection has.
+const CLOSING_PAUSE: Duration = Duration::from_millis(500);
 /// How long a start waits for a program that is still being written.
 const BUSY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a process may take to vanish after SIGKILL: longer only when the kernel cannot end its I/O.
@@ -288,11 +292,24 @@ fn wait_until_free(node: &str, address: &str) -> anyhow::Result<()> {
         .ok()
         .and_then(|mut found| found.next())
         .with_context(|| format!("cannot start {node}: {address} does not resolve; correct the layout"))?;
-    let give_up = Instant::now() + PORT_PATIENCE;
+    let began = Instant::now();
+    let mut told = false;
     loop {
         match TcpListener::bind(at) {
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => sleep(POLL),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE => sleep(POLL),
+            // Nobody listens there: it is the near end of a connection that somebody made and that is closing.
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && began.elapsed() < server::CLOSING_PATIENCE
+                    && TcpStream::connect_timeout(&at, CONNECT_PATIENCE).is_err() =>
+            {
+                if !told {
+                    println!("{node} waits for port {}: a connection that is closing still has it", at.port());
+                    told = true;
+                }
+                sleep(CLOSING_PAUSE);
+            }
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
                 "cannot start {node}: port {} is taken by another program; end that program or change {address} in the layout",
                 at.port()

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep},
 };
@@ -32,6 +32,9 @@ const BACKLOG: u32 = 4096;
 /// How long a bind waits for an address that is still in use: by the process before it, or as the near end of an
 /// outgoing connection, since the default ports lie in the range from which the kernel takes those.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an address is waited for on which nobody listens: the near end of an outgoing connection is kept for a
+/// minute after it was closed.
+pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(65);
 /// Between two tries to bind.
 const BIND_PAUSE: Duration = Duration::from_millis(50);
 /// Time in UTC (RFC 3339) with milliseconds.
@@ -139,11 +142,18 @@ pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener>
         );
     }
     let Some(&at) = resolved.first() else { bail!("{address} resolves to nothing; correct the layout") };
-    let give_up = Instant::now() + BIND_PATIENCE;
+    let began = Instant::now();
     loop {
         match listen(at) {
             Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < give_up => {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < BIND_PATIENCE => {
+                sleep(BIND_PAUSE).await
+            }
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && began.elapsed() < CLOSING_PATIENCE
+                    && TcpStream::connect(at).await.is_err() =>
+            {
                 sleep(BIND_PAUSE).await
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
