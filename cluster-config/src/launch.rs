@@ -2,6 +2,7 @@
 //! go through here. Must not know what a server answers.
 
 use std::{
+    ffi::OsString,
     fs::{File, OpenOptions},
     io::{ErrorKind, Write},
     net::{TcpListener, TcpStream, ToSocketAddrs},
@@ -54,6 +55,15 @@ pub struct Cluster {
     pub run_dir: PathBuf,
 }
 
+/// What one node is started with beside what all are.
+#[derive(Debug, Clone, Default)]
+pub struct Special {
+    /// Passed as `-c` instead of the cluster's: the same node, who sees the others at other addresses.
+    pub selector: Option<String>,
+    /// Added to its environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
 /// A node of the layout: what runs it and where it listens.
 struct Node<'a> {
     binary: &'static str,
@@ -94,6 +104,14 @@ impl Cluster {
     /// # Errors
     /// Says what to do.
     pub fn start(&self, node: &str) -> anyhow::Result<bool> {
+        self.start_specially(node, &Special::default())
+    }
+
+    /// As [`Cluster::start`], with what is special about this node.
+    ///
+    /// # Errors
+    /// Says what to do.
+    pub fn start_specially(&self, node: &str, special: &Special) -> anyhow::Result<bool> {
         let Node { binary, id, addresses } = self.find(node)?;
         std::fs::create_dir_all(&self.run_dir).with_context(|| format!("cannot make {}", self.run_dir.display()))?;
         // Held until the pid file is written, so that two starts at once make one process.
@@ -113,8 +131,9 @@ impl Cluster {
             .with_context(|| format!("cannot write {node}.out in {}", self.run_dir.display()))?;
         let mut command = Command::new(&program);
         command
-            .args(["-c", &self.selector, "-i", &id.to_string(), "--run-dir"])
+            .args(["-c", special.selector.as_ref().unwrap_or(&self.selector), "-i", &id.to_string(), "--run-dir"])
             .arg(&self.run_dir)
+            .envs(special.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

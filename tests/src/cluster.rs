@@ -9,7 +9,10 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use anyhow::{Context, bail, ensure};
 use catalog_client::protocol::Status;
 use cluster_config::{
     Layout,
-    launch::{Cluster, free_addresses},
+    launch::{Cluster, Special, free_addresses},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -53,6 +56,7 @@ pub struct TestCluster {
     /// The processes, as the Make targets know them.
     pub cluster: Cluster,
     name: String,
+    specials: Mutex<BTreeMap<String, Special>>,
     guard: Option<Child>,
     failed: AtomicBool,
     http: Client,
@@ -106,7 +110,19 @@ impl TestCluster {
         cluster.install_binaries(&binaries()?)?;
         let guard = Some(guard(&cluster.run_dir)?);
         let http = Client::without_pool();
-        Ok(Self { cluster, name: name.to_owned(), guard, failed: AtomicBool::new(false), http, _slot: slot })
+        let (name, specials, failed) = (name.to_owned(), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { cluster, name, specials, guard, failed, http, _slot: slot })
+    }
+
+    /// Changes what `node` is started with from its next start on.
+    pub fn specialise(&self, node: &str, change: impl FnOnce(&mut Special)) {
+        let mut specials = self.specials.lock().unwrap_or_else(PoisonError::into_inner);
+        change(specials.entry(node.to_owned()).or_default());
+    }
+
+    fn start_node(&self, node: &str) -> anyhow::Result<bool> {
+        let special = self.specials.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
+        self.cluster.start_specially(node, &special.unwrap_or_default())
     }
 
     /// Starts every node that does not run and waits until all serve.
@@ -115,7 +131,7 @@ impl TestCluster {
     /// When a node ends or does not serve in time.
     pub async fn start_all(&self) -> anyhow::Result<()> {
         for node in self.cluster.nodes() {
-            self.cluster.start(&node)?;
+            self.start_node(&node)?;
         }
         self.wait_serving(&self.cluster.nodes()).await
     }
@@ -303,7 +319,7 @@ impl TestCluster {
     /// # Panics
     /// When it runs already or cannot be started.
     pub fn launch(&self, node: &str) {
-        let started = self.cluster.start(node).unwrap_or_else(|error| panic!("{error:#}"));
+        let started = self.start_node(node).unwrap_or_else(|error| panic!("{error:#}"));
         assert!(started, "{node} runs already");
     }
 

@@ -7,9 +7,12 @@
 pub mod checks;
 pub mod client;
 pub mod cluster;
+pub mod disk;
 pub mod eventually;
+pub mod faults;
 pub mod history;
 pub mod load;
+pub mod net;
 pub mod observe;
 pub mod options;
 pub mod workload;

@@ -9,6 +9,7 @@ pub mod client;
 pub mod compat;
 pub mod frame;
 pub mod items;
+pub mod mutant;
 pub mod problem;
 pub mod protocol;
 mod types;

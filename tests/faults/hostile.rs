@@ -1,0 +1,1 @@
+//! Peers and clients that send garbage, stall, or lie.

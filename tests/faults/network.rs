@@ -1,0 +1,1 @@
+//! Networks that split, slow down and lose.

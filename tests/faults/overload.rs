@@ -1,0 +1,1 @@
+//! More load than can be served.

@@ -1,0 +1,1 @@
+//! Faults drawn from a seed that is printed, overlapping.
