@@ -13,6 +13,7 @@ use std::{
 use catalog_client::{
     Event, Revision,
     frame::{FrameReader, decode, encode, write_frame},
+    mutant::Mutant,
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
 };
 use tokio::{
@@ -112,7 +113,9 @@ impl History {
             changes += event.changes.len();
             events.push(event.clone());
         }
-        Ok(Stretch { upto: kept.upto.max(after), events })
+        // An idle bookmark that claims one revision more than was told.
+        let ahead = u64::from(Mutant::BookmarkAhead.is_on() && events.is_empty());
+        Ok(Stretch { upto: kept.upto.max(after) + ahead, events })
     }
 
     /// Where it ends, and a way to wait for more.

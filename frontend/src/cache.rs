@@ -16,7 +16,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use catalog_client::{Change, Event, ItemNumber, Revision};
+use catalog_client::{Change, Event, ItemNumber, Revision, mutant::Mutant};
 use lru::LruCache;
 
 /// What is cached: an item under each of its views, the list, a search.
@@ -106,7 +106,8 @@ impl<V: Clone> Cache<V> {
     /// Keeps `value` as what `key` holds, read at `revision`. Returns whether it was accepted: not when the key
     /// was invalidated at a later revision, or may have been, or may be by a change not yet applied.
     pub fn fill(&mut self, key: Key, revision: Revision, weight: usize, value: V) -> bool {
-        if revision > self.applied || revision < self.last_invalidation(&key) || weight > self.max_weight {
+        let stale = revision < self.last_invalidation(&key) && !Mutant::StaleFillAccepted.is_on();
+        if revision > self.applied || stale || weight > self.max_weight {
             return false;
         }
         if self.entries.peek(&key).is_some_and(|entry| entry.revision > revision) {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use catalog_client::{Action, Line, MAX_LINES, MAX_NUMBER, Order, OrderId, OrderLine, Outcome};
+use catalog_client::{Action, Line, MAX_LINES, MAX_NUMBER, Order, OrderId, OrderLine, Outcome, mutant::Mutant};
 
 use super::{draft::Draft, rows, view::View};
 
@@ -65,7 +65,11 @@ pub(super) fn place(view: &mut View, draft: &mut Draft, id: OrderId, asked: &[Li
     if lines.iter().any(|line| line.quantity > MAX_NUMBER) {
         return Outcome::TooLarge;
     }
-    let lines = match price(view, lines) {
+    let priced = match Mutant::OrderLineByLine.is_on() {
+        true => price_line_by_line(view, lines),
+        false => price(view, lines),
+    };
+    let lines = match priced {
         Ok(lines) => lines,
         Err(refusal) => return refusal,
     };
@@ -75,9 +79,25 @@ pub(super) fn place(view: &mut View, draft: &mut Draft, id: OrderId, asked: &[Li
         item.quantity -= line.quantity;
         item.version = draft.version;
     }
-    let order = Arc::new(Order { id, version: draft.version, time_ms: draft.time_ms, lines });
+    let time_ms = if Mutant::ApplyReadsClock.is_on() { own_clock() } else { draft.time_ms };
+    let order = Arc::new(Order { id, version: draft.version, time_ms, lines });
     draft.placed.push(order.clone());
     Outcome::Placed(order)
+}
+
+/// What [`Mutant::OrderLineByLine`] breaks: the lines that can be had are placed without the others.
+fn price_line_by_line(view: &View, lines: &[Line]) -> Result<Vec<OrderLine>, Outcome> {
+    let priced: Vec<_> = lines.iter().map(|line| price(view, std::slice::from_ref(line))).collect();
+    match priced.iter().any(Result::is_ok) {
+        true => Ok(priced.into_iter().flatten().flatten().collect()),
+        false => price(view, lines),
+    }
+}
+
+/// What [`Mutant::ApplyReadsClock`] breaks: milliseconds since the Unix epoch, on each replica its own.
+fn own_clock() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The lines with their items' titles and costs, if all can be had: a missing item is told before a short one.

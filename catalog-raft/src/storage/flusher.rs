@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catalog_client::mutant::Mutant;
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ use crate::raft::{LogId, TypeConfig, Vote};
 /// batches), so a sender never finds the queue full but when the disk stalls for seconds; it then waits, which is
 /// the pressure wanted, and cannot deadlock: this thread needs nothing of the runtime.
 const QUEUE: usize = 4096;
+/// How much earlier [`Mutant::AckBeforeFsync`] tells: as long as a sync may take on a busy disk.
+const EARLY: Duration = Duration::from_millis(20);
 /// A sync that takes longer is logged: election time-outs are near.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
 
@@ -156,6 +159,9 @@ fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushSta
     while let Ok(first) = receiver.recv() {
         batch.push(first);
         batch.extend(receiver.try_iter().take(QUEUE));
+        if Mutant::AckBeforeFsync.is_on() {
+            acknowledge_early(&mut batch);
+        }
         let started = Instant::now();
         db.sync();
         let time = started.elapsed();
@@ -168,6 +174,13 @@ fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushSta
         }
         batch.drain(..).for_each(tell);
     }
+}
+
+/// What [`Mutant::AckBeforeFsync`] breaks: appends are told before the sync, which then serves only the others.
+fn acknowledge_early(batch: &mut Vec<Flush>) {
+    let early: Vec<Flush> = batch.extract_if(.., |flush| matches!(flush, Flush::Append { .. })).collect();
+    early.into_iter().for_each(tell);
+    thread::sleep(EARLY);
 }
 
 /// Marks what the sync has made durable, in order.

@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use catalog_client::frame::{Frame, decode, encode, put_frame, take_frame};
+use catalog_client::{
+    frame::{Frame, decode, encode, put_frame, take_frame},
+    mutant::Mutant,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
@@ -270,7 +273,9 @@ impl SnapshotWriter {
         let trailer = encode(&self.rows);
         self.write(TRAILER, &trailer)?;
         self.file.flush()?;
-        self.file.get_ref().sync_all()?;
+        if !Mutant::PurgeBeforeSnapshot.is_on() {
+            self.file.get_ref().sync_all()?;
+        }
         self.unfinished.publish(&self.folder, &self.header)
     }
 

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use catalog_client::{Order, OrderId};
+use catalog_client::{Order, OrderId, mutant::Mutant};
 use futures::{Stream, StreamExt};
 use openraft::{
     EntryPayload, RaftSnapshotBuilder,
@@ -234,7 +234,12 @@ fn write_snapshot(db: &Db, folder: &std::path::Path, frozen: impl FnOnce()) -> i
         Some(bytes) => super::codec::from_bytes(&bytes)?,
         None => Applied::default(),
     };
-    let header = Header::new(&applied);
+    let mut header = Header::new(&applied);
+    if Mutant::SnapshotOlderMeta.is_on()
+        && let Some(id) = &mut header.last_log_id
+    {
+        id.index = id.index.saturating_sub(1);
+    }
     let mut writer = SnapshotWriter::begin(folder, header.clone())?;
     for table in [Table::Items, Table::Orders, Table::Dedup] {
         for row in view.iterator_cf(db.cf(family(table)), rocksdb::IteratorMode::Start) {

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{Error, Shared, connection::NotSent, millis_until, pause_between_tries};
 use crate::{
-    NodeId,
+    CommandId, NodeId,
+    mutant::Mutant,
     protocol::{Refusal, Request, Response, Status},
 };
 
@@ -79,6 +80,11 @@ pub(super) async fn ask(shared: &Shared, request: &mut Request, deadline: Instan
                 pause_between_tries(deadline).await;
                 pursuit.resume(target);
             }
+        }
+        if Mutant::RetryUnderNewId.is_on()
+            && let Request::Submit { commands, .. } = request
+        {
+            commands.iter_mut().for_each(|command| command.id = CommandId::new());
         }
     }
     Err(pursuit.out_of_time())
