@@ -46,8 +46,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// Whatever keeps it from serving, and what to do about it.
 pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::Result<()> {
     let data = run_dir.join(&node.name);
-    let peer_listener = server::bind(&layout, &node.peer).await?;
-    let client_listener = server::bind(&layout, &node.client).await?;
+    let peer_listener = server::bind(&layout, &node.listen_peer).await?;
+    let client_listener = server::bind(&layout, &node.listen_client).await?;
     let first_items = items::first(&layout)?;
     let config = Arc::new(config(&layout)?);
 

@@ -79,7 +79,7 @@ impl Cluster {
         layout.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
     }
 
-    /// Where a node answers HTTP: `host:port`.
+    /// Where a node itself answers HTTP: `host:port`.
     pub fn address(&self, node: &str) -> Option<&str> {
         self.find(node).ok().and_then(|node| node.addresses.first().copied())
     }
@@ -232,11 +232,15 @@ impl Cluster {
     fn find(&self, node: &str) -> anyhow::Result<Node<'_>> {
         let layout = &self.layout;
         if let Some(found) = layout.catalogs.iter().find(|known| known.name == node) {
-            return Ok(Node { binary: BINARIES[0], id: found.id, addresses: vec![&found.client, &found.peer] });
+            return Ok(Node {
+                binary: BINARIES[0],
+                id: found.id,
+                addresses: vec![&found.listen_client, &found.listen_peer],
+            });
         }
         for (binary, nodes) in [(BINARIES[1], &layout.orders), (BINARIES[2], &layout.frontends)] {
             if let Some(found) = nodes.iter().find(|known| known.name == node) {
-                return Ok(Node { binary, id: found.id, addresses: vec![&found.address] });
+                return Ok(Node { binary, id: found.id, addresses: vec![&found.listen] });
             }
         }
         bail!("there is no node {node}; the nodes are {}", self.nodes().join(", "))

@@ -52,6 +52,10 @@ pub struct CatalogNode {
     pub client: String,
     /// `host:port` of the peer port. TOML `peer`.
     pub peer: String,
+    /// Where it listens for `client`, if something that forwards stands between. TOML `listen_client`, default `client`.
+    pub listen_client: String,
+    /// Where it listens for `peer`, if something that forwards stands between. TOML `listen_peer`, default `peer`.
+    pub listen_peer: String,
 }
 
 /// An order server or a front end.
@@ -63,6 +67,8 @@ pub struct EdgeNode {
     pub name: String,
     /// `host:port`. TOML `address`.
     pub address: String,
+    /// Where it listens, if something that forwards stands between. TOML `listen`, default `address`.
+    pub listen: String,
 }
 
 /// Raft's times.
@@ -169,7 +175,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Each address of the layout with the node that listens on it and what for.
+    /// Each address of the layout at which others look for a node, with the node.
     fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
         let catalogs = self
             .catalogs
@@ -177,6 +183,18 @@ impl Layout {
             .flat_map(|node| [(node.name.as_str(), node.client.as_str()), (&node.name, &node.peer)]);
         let edges = self.orders.iter().chain(&self.frontends).map(|node| (node.name.as_str(), node.address.as_str()));
         catalogs.chain(edges)
+    }
+
+    /// Each address on which a node listens although others look for it elsewhere, with the node.
+    fn hidden_addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        let catalogs = self.catalogs.iter().flat_map(|node| {
+            [(&node.name, &node.client, &node.listen_client), (&node.name, &node.peer, &node.listen_peer)]
+        });
+        let edges = self.orders.iter().chain(&self.frontends).map(|node| (&node.name, &node.address, &node.listen));
+        catalogs
+            .chain(edges)
+            .filter(|(_, shown, listen)| shown != listen)
+            .map(|(name, _, listen)| (name.as_str(), listen.as_str()))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -213,7 +231,7 @@ impl Layout {
 
     fn check_addresses(&self) -> Result<(), String> {
         let mut used = BTreeMap::new();
-        for (node, address) in self.addresses() {
+        for (node, address) in self.addresses().chain(self.hidden_addresses()) {
             let host = host(address).map_err(|why| format!("{node}: `{address}` {why}"))?;
             if !self.insecure && !is_loopback(host) {
                 return Err(format!(

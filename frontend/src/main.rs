@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     })?;
     let _log = start_logging(&args, &node.name)?;
     raise_file_limit();
-    let listener = bind(&layout, &node.address).await?;
+    let listener = bind(&layout, &node.listen).await?;
     tracing::info!(address = %node.address, "{} is listening", node.name);
     let front = Front::start(layout, &node.name);
     server::run(front, listener, terminated()).await;

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     })?;
     let _log = start_logging(&args, &node.name)?;
     raise_file_limit();
-    let listener = bind(&layout, &node.address).await?;
+    let listener = bind(&layout, &node.listen).await?;
     tracing::info!(address = %node.address, "{} is listening", node.name);
     order::server::run(&layout, &node.name, listener, terminated()).await;
     tracing::info!("{} has stopped", node.name);

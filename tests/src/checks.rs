@@ -7,7 +7,9 @@ use crate::history::{Final, History};
 
 pub mod all_or_none;
 pub mod conservation;
-pub mod fresh_reads;
+pub mod freshness;
+pub mod linearizable;
+pub mod liveness;
 pub mod no_double;
 pub mod no_false_refusal;
 pub mod no_lost_ack;
@@ -15,12 +17,13 @@ pub mod no_oversell;
 pub mod real_time;
 pub mod replay;
 pub mod replicas_agree;
-pub mod settled;
+pub mod session;
 #[cfg(test)]
 mod testing;
+pub mod watch;
 
 /// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{property}: {what}")]
 pub struct Violation {
     /// Which property.
@@ -36,8 +39,8 @@ pub type Verdict = Result<(), Violation>;
 type Check = fn(&History, &Final) -> Verdict;
 
 /// All properties.
-const ALL: [Check; 10] = [
-    settled::check,
+const ALL: [Check; 13] = [
+    liveness::check,
     no_lost_ack::check,
     no_double::check,
     all_or_none::check,
@@ -46,7 +49,10 @@ const ALL: [Check; 10] = [
     no_oversell::check,
     no_false_refusal::check,
     real_time::check,
-    fresh_reads::check,
+    session::check,
+    freshness::check,
+    watch::check,
+    linearizable::check,
 ];
 
 /// Judges a history by all properties. Returns those that are broken.

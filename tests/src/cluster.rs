@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::{
     client::{Client, Request},
     eventually::{PATIENCE, try_eventually},
+    net::{Net, Target},
     options::Options,
 };
 
@@ -57,6 +58,7 @@ pub struct TestCluster {
     pub cluster: Cluster,
     name: String,
     specials: Mutex<BTreeMap<String, Special>>,
+    net: Option<Net>,
     guard: Option<Child>,
     failed: AtomicBool,
     http: Client,
@@ -91,7 +93,12 @@ impl TestCluster {
     /// When that cannot be done.
     pub async fn prepare(name: &str, options: &Options) -> Self {
         let slot = SLOTS.acquire().await.expect("the semaphore is never closed");
-        Self::lay_out(name, options, slot).unwrap_or_else(|error| panic!("{name}: {error:#}"))
+        let mut cluster = Self::lay_out(name, options, slot).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        if options.proxied {
+            let net = Net::start(targets(&cluster.cluster.layout)).await;
+            cluster.net = Some(net.unwrap_or_else(|error| panic!("{name}: no proxies: {error}")));
+        }
+        cluster
     }
 
     fn lay_out(name: &str, options: &Options, slot: SemaphorePermit<'static>) -> anyhow::Result<Self> {
@@ -111,7 +118,15 @@ impl TestCluster {
         let guard = Some(guard(&cluster.run_dir)?);
         let http = Client::without_pool();
         let (name, specials, failed) = (name.to_owned(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { cluster, name, specials, guard, failed, http, _slot: slot })
+        Ok(Self { cluster, name, specials, net: None, guard, failed, http, _slot: slot })
+    }
+
+    /// The network between the servers.
+    ///
+    /// # Panics
+    /// When the cluster was brought up without [`Options::proxied`].
+    pub fn net(&self) -> &Net {
+        self.net.as_ref().expect("a cluster whose options say proxied()")
     }
 
     /// Changes what `node` is started with from its next start on.
@@ -359,6 +374,14 @@ impl TestCluster {
     /// # Panics
     /// When hashes differ at one revision, or the revisions do not meet in time.
     pub async fn wait_equal_hashes(&self) -> (u64, String) {
+        self.try_equal_hashes().await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// As [`TestCluster::wait_equal_hashes`].
+    ///
+    /// # Errors
+    /// When hashes differ at one revision, or the revisions do not meet in time.
+    pub async fn try_equal_hashes(&self) -> anyhow::Result<(u64, String)> {
         let running = self.catalogs().iter().filter(|node| self.cluster.may_answer(node)).count();
         let equal = try_eventually("equal revisions", PATIENCE, || async {
             let statuses = self.statuses().await;
@@ -366,10 +389,10 @@ impl TestCluster {
             let seen: Vec<_> = statuses.values().map(|one| (one.applied, one.state_hash.clone())).collect();
             let first = seen.first().context("no catalog runs")?.clone();
             ensure!(seen.iter().all(|(applied, _)| *applied == first.0), "revisions differ: {seen:?}");
-            assert!(seen.iter().all(|(_, hash)| *hash == first.1), "replicas diverged: {seen:?}");
-            Ok(first)
+            let same = seen.iter().all(|(_, hash)| *hash == first.1);
+            Ok::<_, anyhow::Error>(if same { Ok(first) } else { Err(format!("replicas diverged: {seen:?}")) })
         });
-        equal.await.unwrap_or_else(|error| panic!("{error:#}"))
+        equal.await.map_err(anyhow::Error::msg)?.map_err(anyhow::Error::msg)
     }
 
     /// All that a node has logged in its present log file, and what it printed.
@@ -402,6 +425,19 @@ impl TestCluster {
         let text = format!("{error:#}");
         text.contains("is taken by another program") || text.contains("another program uses it")
     }
+}
+
+/// The ports at which servers look for each other.
+fn targets(layout: &Layout) -> Vec<Target> {
+    let catalogs = layout.catalogs.iter().map(|node| (&node.name, &node.peer, &node.listen_peer, true));
+    let orders = layout.orders.iter().map(|node| (&node.name, &node.address, &node.listen, false));
+    let target = |(name, shown, real, has_handshake): (&String, &String, &String, bool)| Target {
+        name: name.clone(),
+        shown: shown.clone(),
+        real: real.clone(),
+        has_handshake,
+    };
+    catalogs.chain(orders).map(target).collect()
 }
 
 impl Drop for TestCluster {

@@ -19,6 +19,8 @@ pub enum Ask {
     Order(Vec<(Item, u64)>),
     /// A change of stock by a delta.
     AddStock(Item, i64),
+    /// A new cost.
+    SetCost(Item, u64),
 }
 
 /// What became of a write, as far as its client knows.
@@ -47,11 +49,24 @@ pub struct Write {
     pub end: Duration,
     /// How often it was sent.
     pub tries: u32,
+    /// Through which front end `outcome` was learnt.
+    pub front: usize,
     /// What became of it.
     pub outcome: Outcome,
 }
 
-/// One look at an item through the front end.
+/// A write that was sent again after its outcome was known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// Its `Idempotency-Key`.
+    pub key: Uuid,
+    /// To whom: `host:port`.
+    pub server: String,
+    /// What was answered this time.
+    pub outcome: Outcome,
+}
+
+/// One look at an item through a front end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     /// Which.
@@ -64,6 +79,36 @@ pub struct Read {
     pub revision: Revision,
     /// Units in stock.
     pub quantity: i64,
+    /// Cost.
+    pub cost: u64,
+    /// Through which front end.
+    pub front: usize,
+    /// Whether `read=linearizable` was asked for.
+    pub linearizable: bool,
+}
+
+/// What one follower of the changes was told, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// From here on everything is told: the position of the first stream, or of a new one after `compacted`.
+    From(Revision),
+    /// The changes of one revision: item, stock and cost after it.
+    Changes(Revision, Vec<(Item, i64, u64)>),
+    /// Everything up to here was told.
+    Bookmark(Revision),
+    /// The stream broke, and was resumed after this position.
+    Resumed(Revision),
+}
+
+/// The hash of a replica's state at a moment of the trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The replica.
+    pub name: String,
+    /// Its revision.
+    pub applied: Revision,
+    /// The hash.
+    pub state_hash: String,
 }
 
 /// All that clients did.
@@ -73,8 +118,16 @@ pub struct History {
     pub writes: Vec<Write>,
     /// Every read that was answered.
     pub reads: Vec<Read>,
+    /// Every write that was repeated although its outcome was known.
+    pub repeats: Vec<Repeat>,
+    /// What each follower was told.
+    pub told: Vec<Vec<Told>>,
+    /// Hashes that were seen on the way.
+    pub samples: Vec<Sample>,
     /// Answers that no client should ever see, each as a sentence; at most [`MAX_SURPRISES`] a client.
     pub surprises: Vec<String>,
+    /// Servers that did not serve in time after the faults had ended, each as a sentence.
+    pub unserved: Vec<String>,
     /// Answers with status 429 or 503 that were as they should be, and said that nothing was done.
     pub turned_away: u64,
     /// Answers that said `outcome-unknown`.
@@ -115,6 +168,8 @@ pub struct Replica {
 pub struct Final {
     /// Stock before the first write; the ledger was empty then.
     pub initial: BTreeMap<Item, i64>,
+    /// Costs before the first write.
+    pub costs: BTreeMap<Item, u64>,
     /// The ledger as the front end pages it, in order.
     pub ledger: Vec<LedgerOrder>,
     /// All replicas.
@@ -126,6 +181,10 @@ impl History {
     pub fn merge(&mut self, more: Self) {
         self.writes.extend(more.writes);
         self.reads.extend(more.reads);
+        self.repeats.extend(more.repeats);
+        self.told.extend(more.told);
+        self.samples.extend(more.samples);
+        self.unserved.extend(more.unserved);
         self.surprises.extend(more.surprises);
         self.turned_away += more.turned_away;
         self.unknown += more.unknown;
@@ -143,13 +202,13 @@ impl Write {
         match &self.ask {
             Ask::Buy(item) => BTreeMap::from([(*item, 1)]),
             Ask::Order(lines) => added_up(lines),
-            Ask::AddStock(..) => BTreeMap::new(),
+            Ask::AddStock(..) | Ask::SetCost(..) => BTreeMap::new(),
         }
     }
 
     /// Whether it is an order.
     pub fn is_order(&self) -> bool {
-        !matches!(self.ask, Ask::AddStock(..))
+        !matches!(self.ask, Ask::AddStock(..) | Ask::SetCost(..))
     }
 
     /// The revision at which the catalogue decided it, if it is known.
@@ -163,7 +222,7 @@ impl Write {
     /// The items that it names, each once.
     pub fn items(&self) -> Vec<Item> {
         match &self.ask {
-            Ask::AddStock(item, _) => vec![*item],
+            Ask::AddStock(item, _) | Ask::SetCost(item, _) => vec![*item],
             Ask::Buy(_) | Ask::Order(_) => self.units().into_keys().collect(),
         }
     }

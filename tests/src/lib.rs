@@ -15,6 +15,8 @@ pub mod load;
 pub mod net;
 pub mod observe;
 pub mod options;
+pub mod trial;
+pub mod watcher;
 pub mod workload;
 
 pub use client::{Answer, Client, Request};

@@ -28,6 +28,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(10);
 struct Listed {
     item_number: Item,
     quantity: i64,
+    cost: u64,
 }
 
 #[derive(Deserialize)]
@@ -54,19 +55,29 @@ struct PagedLine {
 /// # Errors
 /// When it does not.
 pub async fn stock(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, i64>> {
+    Ok(books(client, url).await?.into_iter().map(|(item, (stock, _))| (item, stock)).collect())
+}
+
+/// Stock and cost of all items as the server at `url` lists them.
+///
+/// # Errors
+/// When it does not.
+pub async fn books(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
     let answer = client.try_send(Request::get(format!("{url}/list"))).await?;
     ensure!(answer.status == 200, "{url}/list: {answer:?}");
     let items: Vec<Listed> = serde_json::from_slice(&answer.body).context("a list of another shape")?;
-    Ok(items.into_iter().map(|item| (item.item_number, item.quantity)).collect())
+    Ok(items.into_iter().map(|item| (item.item_number, (item.quantity, item.cost))).collect())
 }
 
 /// Waits until all replicas have applied the same, and reads everything. No writes may go on.
 ///
 /// # Errors
 /// When something cannot be read.
-pub async fn observe(cluster: &TestCluster, initial: BTreeMap<Item, i64>) -> anyhow::Result<Final> {
+pub async fn observe(cluster: &TestCluster, before: &BTreeMap<Item, (i64, u64)>) -> anyhow::Result<Final> {
     let client = Client::new();
-    cluster.wait_equal_hashes().await;
+    cluster.try_equal_hashes().await?;
+    let initial = before.iter().map(|(item, (stock, _))| (*item, *stock)).collect();
+    let costs = before.iter().map(|(item, (_, cost))| (*item, *cost)).collect();
     let mut replicas = Vec::new();
     for node in &cluster.cluster.layout.catalogs {
         let status = cluster.try_status(&node.name).await?;
@@ -79,7 +90,7 @@ pub async fn observe(cluster: &TestCluster, initial: BTreeMap<Item, i64>) -> any
         });
     }
     let ledger = paged_ledger(&client, &cluster.front()).await?;
-    Ok(Final { initial, ledger, replicas })
+    Ok(Final { initial, costs, ledger, replicas })
 }
 
 /// The ledger as the front end pages it.
@@ -104,7 +115,7 @@ async fn paged_ledger(client: &Client, front: &str) -> anyhow::Result<Vec<Ledger
 
 /// The ledger as one replica has it, whatever the others say: read at its peer port, from its own state.
 async fn own_ledger(cluster: &str, node: &CatalogNode) -> anyhow::Result<Vec<LedgerOrder>> {
-    let peer = Peer { id: node.id, name: node.name.clone(), address: node.peer.clone() };
+    let peer = Peer { id: node.id, name: node.name.clone(), address: node.listen_peer.clone() };
     let catalog =
         Catalog::new(Options { cluster: cluster.to_owned(), sender: "tests".to_owned(), replicas: vec![peer] });
     let mut ledger = Vec::new();

@@ -12,13 +12,22 @@ pub struct Options {
     pub(crate) orders: u64,
     pub(crate) frontends: u64,
     pub(crate) items: Option<String>,
+    pub(crate) proxied: bool,
     settings: Vec<(&'static str, String)>,
     raft: Vec<(&'static str, u64)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { catalogs: 3, orders: 2, frontends: 1, items: None, settings: Vec::new(), raft: Vec::new() }
+        Self {
+            catalogs: 3,
+            orders: 2,
+            frontends: 1,
+            items: None,
+            proxied: false,
+            settings: Vec::new(),
+            raft: Vec::new(),
+        }
     }
 }
 
@@ -75,9 +84,17 @@ impl Options {
         self
     }
 
+    /// With a network in the harness's hands: `TestCluster::net`.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// How many addresses the layout needs.
     pub(crate) fn address_count(&self) -> usize {
-        usize::try_from(2 * self.catalogs + self.orders + self.frontends).expect("a handful of servers")
+        let proxies = if self.proxied { self.catalogs + self.orders } else { 0 };
+        usize::try_from(2 * self.catalogs + self.orders + self.frontends + proxies).expect("a handful of servers")
     }
 
     /// The layout as TOML, its servers at `addresses`. `items` is the file that holds the items, if there is one.
@@ -97,10 +114,16 @@ impl Options {
         }
         for id in 1..=self.catalogs {
             writeln!(text, "[[catalog]]\nid = {id}\nclient = \"{}\"\npeer = \"{}\"", next()?, next()?)?;
+            if self.proxied {
+                writeln!(text, "listen_peer = \"{}\"", next()?)?;
+            }
         }
         for (kind, count) in [("order", self.orders), ("frontend", self.frontends)] {
             for id in 1..=count {
                 writeln!(text, "[[{kind}]]\nid = {id}\naddress = \"{}\"", next()?)?;
+                if self.proxied && kind == "order" {
+                    writeln!(text, "listen = \"{}\"", next()?)?;
+                }
             }
         }
         Ok(text)

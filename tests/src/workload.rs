@@ -24,14 +24,20 @@ use buyer::Buyer;
 const RETRY_PAUSE: Duration = Duration::from_millis(30);
 /// How long the unknown outcomes may take to settle once all servers are up again.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
+/// One in so many writes whose outcome is known is sent again.
+const REPEAT_ONE_IN: u32 = 20;
 /// Clients that settle unknown outcomes side by side.
 const SETTLERS: usize = 8;
 
 /// What the clients do.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// `host:port` of the front end.
-    pub front: String,
+    /// `host:port` of each front end; clients are spread over them.
+    pub fronts: Vec<String>,
+    /// `host:port` of servers at which a buy may be repeated, order servers.
+    pub orders: Vec<String>,
+    /// Whether front ends may be killed: then a broken connection is no surprise.
+    pub fronts_may_go: bool,
     /// Decides every choice that clients make.
     pub seed: u64,
     /// Clients, each with one request outstanding.
@@ -51,15 +57,26 @@ pub struct Workload {
     extra: History,
 }
 
+impl Plan {
+    fn buyer(&self, front: usize, began: Instant) -> Buyer {
+        Buyer::new(self.fronts.clone(), front, began).where_servers_may_go(self.fronts_may_go)
+    }
+}
+
 impl Workload {
+    /// When the history began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Puts the clients to work, in the present runtime.
     pub fn start(plan: Plan) -> Self {
         let (began, enough) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let clients = (0..plan.clients)
             .map(|at| {
                 let rng = StdRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003).wrapping_add(at));
-                let buyer = Buyer::new(plan.front.clone(), began);
-                tokio::spawn(work(buyer, rng, plan.items.clone(), enough.clone()))
+                let buyer = plan.buyer(usize::try_from(at).unwrap_or(0), began);
+                tokio::spawn(work(buyer, rng, plan.clone(), enough.clone()))
             })
             .collect();
         Self { plan, began, enough, clients, extra: History::default() }
@@ -73,7 +90,7 @@ impl Workload {
     /// Sends a buy now and returns how long it took until it was acknowledged, however often it was turned away before.
     /// `None` when that did not come about within `patience`.
     pub async fn first_buy(&mut self, patience: Duration) -> Option<Duration> {
-        let mut buyer = Buyer::new(self.plan.front.clone(), self.began);
+        let mut buyer = self.plan.buyer(0, self.began);
         let asked = Instant::now();
         let mut write = buyer.begin(Uuid::new_v4(), Ask::Buy(self.plan.items[0]));
         while !buyer.send(&mut write).await && asked.elapsed() < patience {
@@ -101,13 +118,21 @@ impl Workload {
 }
 
 /// One client.
-async fn work(mut buyer: Buyer, mut rng: StdRng, items: Vec<Item>, enough: Arc<AtomicBool>) -> History {
+async fn work(mut buyer: Buyer, mut rng: StdRng, plan: Plan, enough: Arc<AtomicBool>) -> History {
+    let items = &plan.items;
     while !enough.load(Ordering::Relaxed) {
-        if rng.random_range(0..4) == 0 {
-            buyer.look(pick(&mut rng, &items)).await;
-            continue;
+        match rng.random_range(0..12) {
+            0..3 => {
+                buyer.look(pick(&mut rng, items), false).await;
+                continue;
+            }
+            3 => {
+                buyer.look(pick(&mut rng, items), true).await;
+                continue;
+            }
+            _ => {}
         }
-        let ask = choose(&mut rng, &items);
+        let ask = choose(&mut rng, items);
         let patient = rng.random_bool(0.7);
         let mut write = buyer.begin(Uuid::from_u128(rng.random()), ask);
         while !buyer.send(&mut write).await {
@@ -116,7 +141,15 @@ async fn work(mut buyer: Buyer, mut rng: StdRng, items: Vec<Item>, enough: Arc<A
             if gives_up || enough.load(Ordering::Relaxed) {
                 break;
             }
+            if rng.random() {
+                buyer.turn();
+            }
             sleep(RETRY_PAUSE.mul_f64(rng.random_range(0.5..1.5))).await;
+        }
+        if write.decided_at().is_some() && rng.random_range(0..REPEAT_ONE_IN) == 0 {
+            let edges = if matches!(write.ask, Ask::Buy(_)) { plan.orders.len() } else { 0 };
+            let server = plan.fronts.iter().chain(&plan.orders).nth(rng.random_range(0..plan.fronts.len() + edges));
+            buyer.repeat(&write, server.expect("there is a front end")).await;
         }
         buyer.history.writes.push(write);
     }
@@ -134,6 +167,7 @@ fn choose(rng: &mut StdRng, items: &[Item]) -> Ask {
             let lines = rng.random_range(1..=4);
             Ask::Order((0..lines).map(|_| (pick(rng, items), rng.random_range(1..=3))).collect())
         }
+        8 => Ask::SetCost(pick(rng, items), rng.random_range(1..1_000_000)),
         _ => {
             // Never zero, and a little more given than taken.
             let delta = [-4, -2, -1, 1, 2, 3, 6][rng.random_range(0..7)];
@@ -151,9 +185,10 @@ async fn settle(plan: &Plan, began: Instant, mut all: History) -> History {
         shares[at % SETTLERS].push(write);
     }
     let settled = shares.into_iter().map(|share| async move {
-        let mut buyer = Buyer::new(plan.front.clone(), began);
+        let mut buyer = plan.buyer(0, began);
         for mut write in share {
             while !buyer.send(&mut write).await && Instant::now() < give_up {
+                buyer.turn();
                 sleep(RETRY_PAUSE).await;
             }
             buyer.history.writes.push(write);

@@ -42,6 +42,8 @@ struct Catalog {
     id: u64,
     client: String,
     peer: String,
+    listen_client: Option<String>,
+    listen_peer: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -49,6 +51,7 @@ struct Catalog {
 struct Edge {
     id: u64,
     address: String,
+    listen: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -117,6 +120,8 @@ impl Layout {
             .map(|node| CatalogNode {
                 id: node.id,
                 name: format!("catalog-{}", node.id),
+                listen_client: node.listen_client.unwrap_or_else(|| node.client.clone()),
+                listen_peer: node.listen_peer.unwrap_or_else(|| node.peer.clone()),
                 client: node.client,
                 peer: node.peer,
             })
@@ -148,10 +153,14 @@ impl Layout {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let mut catalog = Vec::new();
         for node in &from.catalogs {
-            catalog.push(Catalog { id: node.id, client: next()?, peer: next()? });
+            let (client, peer) = (next()?, next()?);
+            catalog.push(Catalog { id: node.id, client, peer, listen_client: None, listen_peer: None });
         }
         let mut edges = |nodes: &[EdgeNode]| {
-            nodes.iter().map(|node| Ok(Edge { id: node.id, address: next()? })).collect::<Result<Vec<_>, &str>>()
+            nodes
+                .iter()
+                .map(|node| Ok(Edge { id: node.id, address: next()?, listen: None }))
+                .collect::<Result<Vec<_>, &str>>()
         };
         let raft = &from.raft;
         let layout = Self {
@@ -198,7 +207,12 @@ impl Raft {
 fn edges(kind: &str, nodes: Vec<Edge>) -> Vec<EdgeNode> {
     let mut nodes: Vec<EdgeNode> = nodes
         .into_iter()
-        .map(|node| EdgeNode { id: node.id, name: format!("{kind}-{}", node.id), address: node.address })
+        .map(|node| EdgeNode {
+            id: node.id,
+            name: format!("{kind}-{}", node.id),
+            listen: node.listen.unwrap_or_else(|| node.address.clone()),
+            address: node.address,
+        })
         .collect();
     nodes.sort_by_key(|node| node.id);
     nodes

@@ -1,4 +1,5 @@
-//! No ledger holds an order twice, nor one that nobody asked for, nor one that was refused.
+//! No ledger holds an order twice, nor one that nobody asked for, nor one that was refused; and whoever repeats a write
+//! under its key is told what was told the first time, by whichever server.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +14,12 @@ pub fn check(history: &History, end: &Final) -> Verdict {
     let asked: HashMap<_, _> = history.writes.iter().map(|write| (write.key, write)).collect();
     if asked.len() != history.writes.len() {
         return broken("no_double", "the history itself has a key twice");
+    }
+    for repeat in &history.repeats {
+        match asked.get(&repeat.key) {
+            Some(write) if write.outcome == repeat.outcome => {}
+            first => return broken("no_double", format_args!("{repeat:?} differs from the first answer: {first:?}")),
+        }
     }
     for (whose, ledger) in ledgers(end) {
         let mut seen = HashSet::new();
@@ -37,6 +44,13 @@ mod tests {
         super::testing::{key, spoil_ledgers, story},
         *,
     };
+
+    #[test]
+    fn rejects_another_answer_to_a_repetition() {
+        let (mut history, end) = story();
+        history.repeats[0].outcome = Outcome::Ok(9);
+        assert!(check(&history, &end).is_err());
+    }
 
     #[test]
     fn rejects_an_order_placed_twice() {

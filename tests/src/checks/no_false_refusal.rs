@@ -15,6 +15,7 @@ pub fn check(history: &History, end: &Final) -> Verdict {
         let short = |item, units: i64| units > replay.least_within(item, revision);
         let rightly = match &write.ask {
             Ask::AddStock(item, delta) => short(*item, -delta),
+            Ask::SetCost(..) => false,
             _ => write.units().into_iter().any(|(item, units)| short(item, i64::try_from(units).unwrap_or(i64::MAX))),
         };
         if !rightly {

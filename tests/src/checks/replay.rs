@@ -18,7 +18,10 @@ struct Step {
 #[derive(Debug)]
 pub struct Replay {
     initial: BTreeMap<Item, i64>,
+    costs: BTreeMap<Item, u64>,
     steps: BTreeMap<Item, BTreeMap<Revision, Step>>,
+    /// New costs: several within one revision are in an order that is not known.
+    set: BTreeMap<Item, BTreeMap<Revision, Vec<u64>>>,
 }
 
 impl Replay {
@@ -43,6 +46,13 @@ impl Replay {
                 step(*item, revision, *delta);
             }
         }
+        let mut set: BTreeMap<Item, BTreeMap<Revision, Vec<u64>>> = BTreeMap::new();
+        for write in &history.writes {
+            if let (Ask::SetCost(item, cost), Outcome::Ok(revision)) = (&write.ask, write.outcome) {
+                set.entry(*item).or_default().entry(revision).or_default().push(*cost);
+                step(*item, revision, 0);
+            }
+        }
         for (item, steps) in &mut steps {
             let mut stock = end.initial.get(item).copied().unwrap_or_default();
             for step in steps.values_mut() {
@@ -50,13 +60,38 @@ impl Replay {
                 step.after = stock;
             }
         }
-        Self { initial: end.initial.clone(), steps }
+        Self { initial: end.initial.clone(), costs: end.costs.clone(), steps, set }
     }
 
     /// The stock of an item at a revision.
     pub fn stock_at(&self, item: Item, revision: Revision) -> i64 {
         let step = self.steps.get(&item).and_then(|steps| steps.range(..=revision).next_back());
         step.map_or_else(|| self.initial.get(&item).copied().unwrap_or_default(), |(_, step)| step.after)
+    }
+
+    /// Whether an item can have had this cost at a revision.
+    pub fn may_cost(&self, item: Item, revision: Revision, cost: u64) -> bool {
+        match self.set.get(&item).and_then(|set| set.range(..=revision).next_back()) {
+            Some((_, costs)) => costs.contains(&cost),
+            None => self.costs.get(&item).is_none_or(|initial| *initial == cost),
+        }
+    }
+
+    /// The last revision up to `upto` at which an item changed; 0 when it never had.
+    pub fn changed_last(&self, item: Item, upto: Revision) -> Revision {
+        let last = self.steps.get(&item).and_then(|steps| steps.range(..=upto).next_back());
+        last.map_or(0, |(revision, _)| *revision)
+    }
+
+    /// The items that changed at each revision after `from`, up to and with `upto`.
+    pub fn changes(&self, from: Revision, upto: Revision) -> BTreeMap<Revision, Vec<Item>> {
+        let mut changes: BTreeMap<Revision, Vec<Item>> = BTreeMap::new();
+        for (item, steps) in &self.steps {
+            for revision in steps.range(from + 1..upto.max(from) + 1).map(|(revision, _)| *revision) {
+                changes.entry(revision).or_default().push(*item);
+            }
+        }
+        changes
     }
 
     /// The least stock that an item can have had at any moment of a revision.
@@ -90,6 +125,8 @@ mod tests {
         assert_eq!(stocks, [3, 1, 0, 0, 5, 4, 4]);
         assert_eq!((replay.stock_at(2, 5), replay.stock_at(2, 6), replay.stock_at(3, 9)), (10, 6, 0));
         assert_eq!((replay.least_within(1, 5), replay.least_within(1, 8), replay.least_within(1, 9)), (1, 0, 4));
+        assert!(replay.may_cost(2, 5, 20) && replay.may_cost(2, 6, 7) && !replay.may_cost(2, 6, 20));
+        assert_eq!(replay.changes(5, 8), BTreeMap::from([(6, vec![1, 2]), (8, vec![1])]));
         assert!(replay.changed(1, 8, 9) && !replay.changed(1, 6, 7) && !replay.changed(1, 9, 9));
         assert_eq!(replay.first_negative(), None);
     }

@@ -1,14 +1,23 @@
-//! At the end all replicas stand at one revision with one state: hash, stock and ledger; the front end shows the same
-//! ledger.
+//! Whenever two replicas stand at one revision, on the way or at the end, their states have one hash. At the end all stand
+//! at one revision with one stock and ledger; the front end shows the same ledger.
+
+use std::collections::HashMap;
 
 use super::{Verdict, broken};
-use crate::history::{Final, History};
+use crate::history::{Final, History, Sample};
 
 /// See the file's head.
 ///
 /// # Errors
 /// When it is not so.
-pub fn check(_: &History, end: &Final) -> Verdict {
+pub fn check(history: &History, end: &Final) -> Verdict {
+    let mut seen: HashMap<u64, &Sample> = HashMap::new();
+    for sample in &history.samples {
+        let first = seen.entry(sample.applied).or_insert(sample);
+        if first.state_hash != sample.state_hash {
+            return broken("replicas_agree", format_args!("{first:?} and {sample:?}"));
+        }
+    }
     let Some((first, others)) = end.replicas.split_first() else {
         return broken("replicas_agree", "no replica was looked at");
     };
@@ -37,6 +46,13 @@ pub fn check(_: &History, end: &Final) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::{super::testing::story, *};
+
+    #[test]
+    fn rejects_another_hash_at_one_revision_on_the_way() {
+        let (mut history, end) = story();
+        history.samples[1].state_hash = "0".to_owned();
+        assert!(check(&history, &end).is_err());
+    }
 
     #[test]
     fn rejects_any_difference() {

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    history::{Ask, History, Item, MAX_SURPRISES, Outcome, Read, Write},
-    load::connection::Connection,
+    history::{Ask, History, Item, MAX_SURPRISES, Outcome, Read, Repeat, Write},
+    load::connection::{self, Connection},
 };
 
 /// How long an answer may take: the deadline of the servers and a generous second for a busy machine. Nothing hangs.
@@ -23,7 +23,11 @@ const UNKNOWN: &[u8] = b"outcome-unknown";
 /// A client and what it did so far.
 #[derive(Debug)]
 pub struct Buyer {
-    front: String,
+    fronts: Vec<String>,
+    /// The front end that it talks to.
+    front: usize,
+    /// Whether servers that clients talk to may be gone.
+    servers_may_go: bool,
     began: Instant,
     connection: Option<Connection>,
     /// What it did; writes are added by its owner once they are over.
@@ -42,23 +46,41 @@ struct Answer {
 #[derive(Deserialize)]
 struct Book {
     quantity: i64,
+    cost: u64,
 }
 
 impl Buyer {
-    /// A client of the front end at `host:port`, whose clock began at `began`.
-    pub fn new(front: String, began: Instant) -> Self {
-        Self { front, began, connection: None, history: History::default() }
+    /// A client of one of the front ends at `host:port`, whose clock began at `began`.
+    pub fn new(fronts: Vec<String>, front: usize, began: Instant) -> Self {
+        let front = front % fronts.len().max(1);
+        Self { fronts, front, servers_may_go: false, began, connection: None, history: History::default() }
+    }
+
+    /// Takes a broken connection for what it is when a server is killed: no answer, and no surprise.
+    #[must_use]
+    pub fn where_servers_may_go(mut self, may_go: bool) -> Self {
+        self.servers_may_go = may_go;
+        self
+    }
+
+    /// Goes to another front end, if there is one.
+    pub fn turn(&mut self) {
+        if self.fronts.len() > 1 {
+            self.front = (self.front + 1) % self.fronts.len();
+            self.connection = None;
+        }
     }
 
     /// A write that is about to be sent first.
     pub fn begin(&self, key: Uuid, ask: Ask) -> Write {
         let now = self.began.elapsed();
-        Write { key, ask, start: now, end: now, tries: 0, outcome: Outcome::TurnedAway }
+        Write { key, ask, start: now, end: now, tries: 0, front: self.front, outcome: Outcome::TurnedAway }
     }
 
     /// Sends a write once more. Returns whether its outcome is known for good: the catalogue decided it.
     pub async fn send(&mut self, write: &mut Write) -> bool {
-        let request = request(&self.front, write);
+        let request = request(&self.fronts[self.front], write);
+        write.front = self.front;
         // Once a try may have reached a leader, a later refusal speaks only for itself.
         let uncertain = write.outcome == Outcome::Unknown;
         write.tries += 1;
@@ -67,7 +89,7 @@ impl Buyer {
         let outcome = match answer {
             Ok(answer) => self.read_write(write, &answer),
             Err(error) => {
-                self.surprise(format!("no answer to {write:?}: {error}"));
+                self.unanswered(&error, format!("no answer to {write:?}: {error}"));
                 Outcome::Unknown
             }
         };
@@ -75,13 +97,27 @@ impl Buyer {
         write.decided_at().is_some()
     }
 
+    /// Sends a write whose outcome is known once more, to `server` at `host:port`, and notes what is answered.
+    pub async fn repeat(&mut self, write: &Write, server: &str) {
+        let Ok(mut connection) = Connection::open(server).await else { return };
+        let request = request(server, write);
+        let Ok(Ok(answer)) = timeout(ANSWER_PATIENCE, connection.ask(&request)).await else { return };
+        let answer = Answer::of(&answer);
+        if is_rightly_turned_away(&answer) {
+            return;
+        }
+        let outcome = self.read_write(write, &answer);
+        self.history.repeats.push(Repeat { key: write.key, server: server.to_owned(), outcome });
+    }
+
     /// Looks an item up.
-    pub async fn look(&mut self, item: Item) {
+    pub async fn look(&mut self, item: Item, linearizable: bool) {
         let start = self.began.elapsed();
-        let request = format!("GET /lookup/{item} HTTP/1.1\r\nhost: {}\r\n\r\n", self.front);
+        let how = if linearizable { "?read=linearizable" } else { "" };
+        let request = format!("GET /lookup/{item}{how} HTTP/1.1\r\nhost: {}\r\n\r\n", self.fronts[self.front]);
         let answer = match self.ask(request.as_bytes()).await {
             Ok(answer) => answer,
-            Err(error) => return self.surprise(format!("no answer to a lookup of {item}: {error}")),
+            Err(error) => return self.unanswered(&error, format!("no answer to a lookup of {item}: {error}")),
         };
         let end = self.began.elapsed();
         if is_rightly_turned_away(&answer) {
@@ -90,8 +126,9 @@ impl Buyer {
         }
         let book: Option<Book> = serde_json::from_slice(&answer.body).ok();
         match (answer.status, book, answer.revision) {
-            (200, Some(Book { quantity }), Some(revision)) => {
-                self.history.reads.push(Read { item, start, end, revision, quantity });
+            (200, Some(Book { quantity, cost }), Some(revision)) => {
+                let front = self.front;
+                self.history.reads.push(Read { item, start, end, revision, quantity, cost, front, linearizable });
             }
             _ => self.surprise(format!("a lookup of {item} was answered {answer}")),
         }
@@ -116,6 +153,12 @@ impl Buyer {
             (Ask::Buy(_), 200, b"\"Item is unavailable.\"") => Some(false),
             (Ask::AddStock(..), 200, b"\"error in update operation\"") => Some(false),
             (Ask::AddStock(..), 200, body) if body.starts_with(b"\"Quantity of record ") => Some(true),
+            (Ask::SetCost(..), 200, body) if body.starts_with(b"\"Cost of item :") => Some(true),
+            (Ask::SetCost(_, cost), 200, body)
+                if serde_json::from_slice(body).is_ok_and(|book: Book| book.cost == *cost) =>
+            {
+                Some(true)
+            }
             (Ask::Order(_), 201, _) => Some(true),
             (Ask::Order(_), 409, _) => Some(false),
             _ => None,
@@ -133,24 +176,40 @@ impl Buyer {
     async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.front).await?,
+            None => Connection::open(&self.fronts[self.front]).await?,
         };
         let answer = timeout(ANSWER_PATIENCE, connection.ask(request)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let keeps = answer.keeps;
-        let answer = Answer {
-            status: answer.status,
-            revision: answer.revision,
-            retry_after: answer.retry_after,
-            key: answer.key.map(str::to_owned),
-            body: answer.body.to_vec(),
-        };
+        let answer = Answer::of(&answer);
         self.connection = keeps.then_some(connection);
         Ok(answer)
+    }
+
+    /// No answer: a surprise, unless it is how a server that was killed says nothing. To hang is always one.
+    fn unanswered(&mut self, error: &io::Error, what: String) {
+        if self.servers_may_go && error.kind() != io::ErrorKind::TimedOut {
+            self.history.unknown += 1;
+            self.turn();
+        } else {
+            self.surprise(what);
+        }
     }
 
     fn surprise(&mut self, what: String) {
         if self.history.surprises.len() < MAX_SURPRISES {
             self.history.surprises.push(what);
+        }
+    }
+}
+
+impl Answer {
+    fn of(answer: &connection::Answer<'_>) -> Self {
+        Self {
+            status: answer.status,
+            revision: answer.revision,
+            retry_after: answer.retry_after,
+            key: answer.key.map(str::to_owned),
+            body: answer.body.to_vec(),
         }
     }
 }
@@ -179,6 +238,8 @@ fn request(front: &str, write: &Write) -> Vec<u8> {
             ("/update_q/".to_owned(), format!("{{\"item_number\": {item}, \"quantity\": {delta}}}"))
         }
         Ask::AddStock(item, delta) => (format!("/update_q/{item}/{delta}"), String::new()),
+        Ask::SetCost(item, cost) if post => (format!("/v1/items/{item}"), format!("{{\"cost\": {cost}}}")),
+        Ask::SetCost(item, cost) => (format!("/update_c/{item}/{cost}"), String::new()),
         Ask::Order(lines) => {
             let line = |(item, units): &(Item, u64)| format!("{{\"item_number\": {item}, \"quantity\": {units}}}");
             let lines: Vec<String> = lines.iter().map(line).collect();
@@ -188,7 +249,8 @@ fn request(front: &str, write: &Write) -> Vec<u8> {
     let (method, length) = if body.is_empty() {
         ("GET", String::new())
     } else {
-        ("POST", format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()))
+        let method = if matches!(write.ask, Ask::SetCost(..)) { "PATCH" } else { "POST" };
+        (method, format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()))
     };
     let key = write.key;
     format!("{method} {path} HTTP/1.1\r\nhost: {front}\r\nidempotency-key: {key}\r\n{length}\r\n{body}").into_bytes()

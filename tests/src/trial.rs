@@ -1,0 +1,202 @@
+//! One trial: a cluster under load, and what the checks say of it at its end. Must not know what is done to the cluster.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use cluster_config::EdgeNode;
+use serde::Serialize;
+
+use crate::{
+    Client, Request, TestCluster, checks,
+    checks::Violation,
+    eventually::try_eventually,
+    history::{History, Item, Outcome, Told},
+    observe,
+    watcher::Watchers,
+    workload::{Plan, Workload},
+};
+
+/// Once the faults have ended every server serves within this time.
+pub const SERVES_WITHIN: Duration = Duration::from_secs(10);
+/// How long followers go on after the last write.
+const LAST_CHANGES: Duration = Duration::from_millis(300);
+
+/// Items: the first is sold most, the last ones are scarce.
+pub const ITEMS: [(Item, u64); 8] =
+    [(1, 1_000_000), (2, 100_000), (3, 100_000), (4, 100_000), (5, 300), (6, 60), (7, 20), (8, 3)];
+
+/// A cluster under load.
+#[derive(Debug)]
+pub struct Trial {
+    /// The cluster.
+    pub cluster: TestCluster,
+    load: Workload,
+    watchers: Watchers,
+    before: BTreeMap<Item, (i64, u64)>,
+    unserved: Vec<String>,
+}
+
+/// What a trial showed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Writes and reads that clients began.
+    pub operations: u64,
+    /// Writes whose outcome was unknown for some time.
+    pub unknowns: u64,
+    /// Refusals that promised that nothing was done.
+    pub refusals: u64,
+    /// Reads that were judged.
+    pub reads_checked: u64,
+    /// Changes told to followers that were judged.
+    pub changes_checked: u64,
+    /// Pairs of revision and hash that were compared.
+    pub hashes_compared: u64,
+    /// Promises that were broken.
+    pub violations: Vec<Violation>,
+}
+
+/// The first items, as the layout's CSV.
+pub fn items_csv(items: &[(Item, u64)]) -> String {
+    let mut text = "item_number,title,topic,cost,quantity\n".to_owned();
+    for (item, quantity) in items {
+        writeln!(text, "{item},Book {item},Shelf_{},{item},{quantity}", item % 3).expect("text takes everything");
+    }
+    text
+}
+
+impl Trial {
+    /// Puts `clients` to work on a cluster that was brought up with [`ITEMS`], their choices drawn from `seed`.
+    ///
+    /// # Errors
+    /// When the stock before the first write cannot be read.
+    pub async fn begin(cluster: TestCluster, seed: u64, clients: u64) -> anyhow::Result<Self> {
+        Self::begin_where(cluster, seed, clients, false).await
+    }
+
+    /// As [`Trial::begin`]; `fronts_may_go` says whether front ends may be killed on the way.
+    ///
+    /// # Errors
+    /// When what there is before the first write cannot be read.
+    pub async fn begin_where(
+        cluster: TestCluster,
+        seed: u64,
+        clients: u64,
+        fronts_may_go: bool,
+    ) -> anyhow::Result<Self> {
+        let before = observe::books(&Client::new(), &cluster.front()).await?;
+        let layout = &cluster.cluster.layout;
+        let listens = |nodes: &[EdgeNode]| nodes.iter().map(|node| node.listen.clone()).collect();
+        let plan = Plan {
+            fronts: listens(&layout.frontends),
+            orders: listens(&layout.orders),
+            fronts_may_go,
+            seed,
+            clients,
+            items: before.keys().copied().collect(),
+        };
+        let watchers = Watchers::start(layout, seed);
+        Ok(Self { load: Workload::start(plan), watchers, before, unserved: Vec::new(), cluster })
+    }
+
+    /// How long the load has been on.
+    pub fn now(&self) -> Duration {
+        self.load.now()
+    }
+
+    /// Buys one, and gives how long it took until that was acknowledged; `None` if it was not within `patience`.
+    pub async fn first_buy(&mut self, patience: Duration) -> Option<Duration> {
+        self.load.first_buy(patience).await
+    }
+
+    /// Notes that all faults have ended and all servers are up, and looks whether each serves within [`SERVES_WITHIN`].
+    pub async fn faults_ended(&mut self) {
+        let cluster = &self.cluster;
+        let client = Client::new();
+        let nodes = cluster.cluster.nodes();
+        let looks = nodes.iter().map(|node| {
+            let client = &client;
+            async move {
+                let serves = try_eventually(node, SERVES_WITHIN, || async {
+                    cluster.ready(node).await?;
+                    if node.starts_with("frontend") {
+                        let url = format!("{}/lookup/1?read=linearizable", cluster.url(node));
+                        let answer = client.try_send(Request::get(url)).await?;
+                        anyhow::ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+                    }
+                    Ok::<(), anyhow::Error>(())
+                });
+                serves.await.err()
+            }
+        });
+        let late = futures::future::join_all(looks).await;
+        self.unserved.extend(late.into_iter().flatten().map(|why| why.to_string()));
+        if self.load.first_buy(SERVES_WITHIN).await.is_none() {
+            self.unserved.push(format!("no buy was acknowledged within {SERVES_WITHIN:?} after the faults"));
+        }
+    }
+
+    /// Ends the load and judges it, with everything that clients saw. All servers must be up.
+    ///
+    /// # Errors
+    /// When the cluster at rest cannot be read.
+    pub async fn judge(self) -> anyhow::Result<(TestCluster, History, Report)> {
+        let worked = self.load.now();
+        let mut history = self.load.finish().await;
+        // The last changes reach the followers, so that what is missing at the end is seen to be missing.
+        tokio::time::sleep(LAST_CHANGES).await;
+        history.merge(self.watchers.finish().await);
+        history.unserved.extend(self.unserved);
+        let report = judge(&self.cluster, &self.before, &history, worked).await?;
+        Ok((self.cluster, history, report))
+    }
+}
+
+/// Reads what the cluster holds and judges the history by it.
+///
+/// # Errors
+/// When the cluster at rest cannot be read.
+pub async fn judge(
+    cluster: &TestCluster,
+    before: &BTreeMap<Item, (i64, u64)>,
+    history: &History,
+    worked: Duration,
+) -> anyhow::Result<Report> {
+    tell(cluster, history, worked);
+    let end = observe::observe(cluster, before).await?;
+    let told = history.told.iter().flatten();
+    let report = Report {
+        operations: (history.writes.len() + history.reads.len()) as u64 + history.turned_away + history.unknown,
+        unknowns: history.unknown,
+        refusals: history.turned_away,
+        reads_checked: history.reads.len() as u64,
+        changes_checked: told.filter(|told| matches!(told, Told::Changes(..))).count() as u64,
+        hashes_compared: history.samples.len() as u64,
+        violations: checks::violations(history, &end),
+    };
+    if report.violations.is_empty() {
+        let last = &end.replicas[0];
+        let (applied, orders, hash) = (last.applied, last.ledger.len(), &last.state_hash);
+        cluster.say(&format!("all promises kept: revision {applied}, {orders} orders, {hash}"));
+    }
+    Ok(report)
+}
+
+fn tell(cluster: &TestCluster, history: &History, worked: Duration) {
+    cluster.say(&format!(
+        "{} writes in {:.1} s: {} took effect, {} out of stock, {} given up, {} unknown; answers meanwhile: {} refusals, {} unknown; {} reads",
+        history.writes.len(),
+        worked.as_secs_f64(),
+        history.count(|outcome| matches!(outcome, Outcome::Ok(_))),
+        history.count(|outcome| matches!(outcome, Outcome::OutOfStock(_))),
+        history.count(|outcome| outcome == Outcome::TurnedAway),
+        history.count(|outcome| outcome == Outcome::Unknown),
+        history.turned_away,
+        history.unknown,
+        history.reads.len(),
+    ));
+    let slowest = |times: &mut dyn Iterator<Item = Duration>| times.max().unwrap_or_default().as_millis();
+    cluster.say(&format!(
+        "the slowest write took {} ms, the slowest read {} ms",
+        slowest(&mut history.writes.iter().map(|write| write.end - write.start)),
+        slowest(&mut history.reads.iter().map(|read| read.end - read.start)),
+    ));
+}

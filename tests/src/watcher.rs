@@ -1,0 +1,254 @@
+//! Followers of the changes and a sampler of hashes, at work beside the clients of a trial: what they are told goes into
+//! the history. They break their streams off and resume them now and then. Must not judge what they are told.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use catalog_client::{
+    Change, Event, Revision,
+    client::{Catalog, Options, Peer},
+    watch::{Update, Watch},
+};
+use cluster_config::Layout;
+use futures::StreamExt;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::Deserialize;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{
+    Client, Request,
+    history::{History, Item, Sample, Told},
+};
+
+/// How long a stream is kept before it is broken off, in milliseconds.
+const KEPT_MS: std::ops::Range<u64> = 300..4000;
+/// The pause before a stream that broke is opened again, and between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at the hashes of all replicas.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// How long a replica may take to tell its hash.
+const SAMPLE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a stream may take to open.
+const OPEN_PATIENCE: Duration = Duration::from_secs(8);
+
+#[derive(Deserialize)]
+struct EventJson {
+    revision: Revision,
+    #[serde(default)]
+    changes: Vec<ChangeJson>,
+}
+
+#[derive(Deserialize)]
+struct ChangeJson {
+    item_number: Item,
+    quantity: Option<i64>,
+    cost: Option<u64>,
+}
+
+/// Followers and sampler at work.
+#[derive(Debug)]
+pub struct Watchers {
+    enough: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<History>>,
+}
+
+impl Watchers {
+    /// One follower at each front end, one of the catalog itself, and the sampler.
+    pub fn start(layout: &Layout, seed: u64) -> Self {
+        let enough = Arc::new(AtomicBool::new(false));
+        let rng = |at: u64| StdRng::seed_from_u64(seed ^ (0x5eed_0000 + at));
+        let mut tasks = Vec::new();
+        for (at, node) in (0..).zip(&layout.frontends) {
+            let front = format!("http://{}", node.listen);
+            tasks.push(tokio::spawn(follow_front(front, rng(at), enough.clone())));
+        }
+        tasks.push(tokio::spawn(follow_catalog(way_to(layout), rng(1000), enough.clone())));
+        let replicas = layout.catalogs.iter().map(|node| (node.name.clone(), node.listen_client.clone())).collect();
+        tasks.push(tokio::spawn(sample(replicas, enough.clone())));
+        Self { enough, tasks }
+    }
+
+    /// Ends them.
+    ///
+    /// # Panics
+    /// When one panicked.
+    pub async fn finish(self) -> History {
+        self.enough.store(true, Relaxed);
+        let mut all = History::default();
+        for task in self.tasks {
+            all.merge(task.await.expect("a follower does not panic"));
+        }
+        all
+    }
+}
+
+/// The catalog of a layout, reached past any proxy.
+pub fn way_to(layout: &Layout) -> Catalog {
+    let peer = |node: &cluster_config::CatalogNode| Peer {
+        id: node.id,
+        name: node.name.clone(),
+        address: node.listen_peer.clone(),
+    };
+    let replicas = layout.catalogs.iter().map(peer).collect();
+    Catalog::new(Options { cluster: layout.cluster.clone(), sender: "tests".to_owned(), replicas })
+}
+
+async fn follow_front(front: String, mut rng: StdRng, enough: Arc<AtomicBool>) -> History {
+    let client = Client::without_pool();
+    let mut told = Vec::new();
+    let mut position = None;
+    while !enough.load(Relaxed) {
+        let until = Instant::now() + Duration::from_millis(rng.random_range(KEPT_MS));
+        // Whatever broke it: the next stream goes on from the position.
+        let _ = follow_stream(&client, &front, &mut position, &mut told, until, &enough).await;
+        sleep(PAUSE).await;
+    }
+    History { told: vec![told], ..History::default() }
+}
+
+async fn follow_stream(
+    client: &Client,
+    front: &str,
+    position: &mut Option<Revision>,
+    told: &mut Vec<Told>,
+    until: Instant,
+    enough: &AtomicBool,
+) -> anyhow::Result<()> {
+    let after = match *position {
+        Some(after) => {
+            told.push(Told::Resumed(after));
+            after
+        }
+        None => {
+            let from = present(client, front).await?;
+            told.push(Told::From(from));
+            *position = Some(from);
+            from
+        }
+    };
+    let opening = client.http().get(format!("{front}/v1/watch")).header("last-event-id", after).send();
+    let answer = timeout(OPEN_PATIENCE, opening).await.context("no stream in time")??;
+    if answer.status() == 410 {
+        *position = None;
+    }
+    anyhow::ensure!(answer.status() == 200, "{}", answer.status());
+    let mut bytes = answer.bytes_stream();
+    let mut text = String::new();
+    while !enough.load(Relaxed) {
+        let Ok(Some(more)) = timeout_at(until, bytes.next()).await else { break };
+        text.push_str(std::str::from_utf8(&more?)?);
+        while let Some((message, rest)) = text.split_once("\n\n") {
+            let next = read_message(message)?;
+            text = rest.to_owned();
+            let Some(next) = next else {
+                *position = None;
+                return Ok(());
+            };
+            if let Told::Changes(revision, _) | Told::Bookmark(revision) = next {
+                *position = Some(revision);
+            }
+            told.push(next);
+        }
+    }
+    Ok(())
+}
+
+/// What a message says; `None` for `compacted`.
+fn read_message(message: &str) -> anyhow::Result<Option<Told>> {
+    let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let data = field("data").context("a message without data")?;
+    let id: Revision = field("id").context("a message without id")?.parse()?;
+    match field("event") {
+        Some("bookmark") => Ok(Some(Told::Bookmark(id))),
+        Some("compacted") => Ok(None),
+        Some("change") => {
+            let event: EventJson = serde_json::from_str(data)?;
+            anyhow::ensure!(event.revision == id, "event {} under id {id}", event.revision);
+            let change = |change: &ChangeJson| Some((change.item_number, change.quantity?, change.cost?));
+            let changes = event.changes.iter().map(change).collect::<Option<_>>();
+            Ok(Some(Told::Changes(id, changes.context("a change without stock or cost")?)))
+        }
+        other => bail!("a message of the kind {other:?}"),
+    }
+}
+
+/// A revision that the front end knows.
+async fn present(client: &Client, front: &str) -> anyhow::Result<Revision> {
+    let answer = client.try_send(Request::get(format!("{front}/lookup/1?read=linearizable"))).await?;
+    let revision = answer.headers.get("x-revision").context("no X-Revision")?;
+    Ok(revision.to_str()?.parse()?)
+}
+
+async fn follow_catalog(catalog: Catalog, mut rng: StdRng, enough: Arc<AtomicBool>) -> History {
+    let mut told = Vec::new();
+    let mut position: Option<Revision> = None;
+    while !enough.load(Relaxed) {
+        let until = Instant::now() + Duration::from_millis(rng.random_range(KEPT_MS));
+        if position.is_none() {
+            let Ok(present) = catalog.read_index(until).await else { continue };
+            told.push(Told::From(present));
+            position = Some(present);
+        }
+        let mut watch = Watch::new(catalog.clone(), position);
+        while !enough.load(Relaxed) {
+            match timeout_at(until, watch.next()).await {
+                Ok(Update::Events { upto, events, .. }) => {
+                    told.extend(events.iter().map(changes_of));
+                    told.push(Told::Bookmark(upto));
+                    position = Some(upto);
+                }
+                Ok(Update::Disconnected { .. }) => told.extend(position.map(Told::Resumed)),
+                Ok(Update::Connected { .. }) => {}
+                Ok(Update::Compacted { .. }) => {
+                    position = None;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+    }
+    History { told: vec![told], ..History::default() }
+}
+
+fn changes_of(event: &Event) -> Told {
+    let change = |change: &Change| match change {
+        Change::Put { item, .. } => {
+            Some((item.item_number, i64::try_from(item.quantity).unwrap_or(i64::MAX), item.cost))
+        }
+        Change::Withdrawn { .. } => None,
+    };
+    Told::Changes(event.revision, event.changes.iter().filter_map(change).collect())
+}
+
+async fn sample(replicas: Vec<(String, String)>, enough: Arc<AtomicBool>) -> History {
+    #[derive(Deserialize)]
+    struct Status {
+        applied: Revision,
+        state_hash: String,
+    }
+    let client = Client::new();
+    let mut samples = Vec::new();
+    while !enough.load(Relaxed) {
+        let asked = replicas.iter().map(|(name, address)| {
+            let request = Request::get(format!("http://{address}/v1/status"));
+            let client = &client;
+            async move {
+                let answer = timeout(SAMPLE_PATIENCE, client.try_send(request)).await.ok()?.ok()?;
+                let Status { applied, state_hash } = serde_json::from_slice(&answer.body).ok()?;
+                Some(Sample { name: name.clone(), applied, state_hash })
+            }
+        });
+        samples.extend(futures::future::join_all(asked).await.into_iter().flatten());
+        sleep(SAMPLE_EVERY).await;
+    }
+    History { samples, ..History::default() }
+}
