@@ -17,6 +17,9 @@ use search::{Found, Model, Op, search};
 /// Steps of the search for one item at most, a few seconds. Beyond it nothing is known, and that is a failure too.
 const BUDGET: usize = 20_000_000;
 
+/// Where looks stand among the operations of a revision: a look sees it whole.
+const LOOKS: u64 = 5;
+
 /// What an item is, as far as its clients can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Book {
@@ -67,7 +70,11 @@ pub fn check(history: &History, end: &Final) -> Verdict {
                 );
             }
             Found::Undecided => {
-                return broken("linearizable", format_args!("undecided for item {item} after {BUDGET} steps"));
+                let ops = ops.len();
+                return broken(
+                    "linearizable",
+                    format_args!("undecided for the {ops} operations on item {item} after {BUDGET} steps"),
+                );
             }
         }
     }
@@ -76,6 +83,7 @@ pub fn check(history: &History, end: &Final) -> Verdict {
 
 fn by_item(history: &History, end: &Final) -> BTreeMap<Item, Vec<Op<Deed>>> {
     let mut ops: BTreeMap<Item, Vec<Op<Deed>>> = BTreeMap::new();
+    let replay = replay::Replay::of(history, end);
     let placed: BTreeMap<_, _> = end.ledger.iter().map(|order| (order.key, order.revision)).collect();
     for write in &history.writes {
         // What was never learnt may have taken effect at any time, or not at all; the ledger knows of orders.
@@ -95,19 +103,19 @@ fn by_item(history: &History, end: &Final) -> BTreeMap<Item, Vec<Op<Deed>>> {
                 Ask::AddStock(_, delta) => Deed::Take(-delta, granted),
                 _ => Deed::Take(i64::try_from(write.units()[&item]).unwrap_or(i64::MAX), granted),
             };
-            // Within a revision: what adds, what takes, what was refused.
+            // Within a revision: what adds, what takes, what was refused, new costs; last the cost that was seen afterwards.
             let place = match deed {
                 Deed::Take(units, true) => u64::from(units > 0),
                 Deed::Take(..) => 2,
-                Deed::SetCost(_) | Deed::Look(_) => 0,
+                Deed::SetCost(cost) => 3 + u64::from(replay.seen_cost(item, revision) == Some(cost)),
+                Deed::Look(_) => LOOKS,
             };
             ops.entry(item).or_default().push(Op { start: write.start, end, hint: (revision, place), deed });
         }
     }
-    let replay = replay::Replay::of(history, end);
     for read in history.reads.iter().filter(|read| read.linearizable) {
         let deed = Deed::Look(Book { stock: read.quantity, cost: read.cost });
-        let hint = (replay.changed_last(read.item, read.revision), 3);
+        let hint = (replay.changed_last(read.item, read.revision), LOOKS);
         ops.entry(read.item).or_default().push(Op { start: read.start, end: Some(read.end), hint, deed });
     }
     ops
@@ -143,7 +151,9 @@ mod tests {
     #[test]
     fn rejects_a_refusal_when_there_was_enough() {
         let (mut history, end) = story();
+        // Sent while the five were being added it might have come before them; sent later it cannot.
         history.writes[5].outcome = Outcome::OutOfStock(9);
+        history.writes[5].start = Duration::from_millis(75);
         history.reads.clear();
         assert!(check(&history, &end).is_err());
     }

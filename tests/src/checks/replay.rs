@@ -1,6 +1,6 @@
 //! The stock of every item at every revision, as the ledger and the acknowledged deltas say it must have been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::history::{Ask, Final, History, Item, Outcome, Revision};
 
@@ -22,6 +22,8 @@ pub struct Replay {
     steps: BTreeMap<Item, BTreeMap<Revision, Step>>,
     /// New costs: several within one revision are in an order that is not known.
     set: BTreeMap<Item, BTreeMap<Revision, Vec<u64>>>,
+    /// The cost that was seen of an item after it was set at a revision.
+    seen: HashMap<(Item, Revision), u64>,
 }
 
 impl Replay {
@@ -60,7 +62,14 @@ impl Replay {
                 step.after = stock;
             }
         }
-        Self { initial: end.initial.clone(), costs: end.costs.clone(), steps, set }
+        let mut seen = HashMap::new();
+        for read in &history.reads {
+            let last = set.get(&read.item).and_then(|set| set.range(..=read.revision).next_back());
+            if let Some((revision, _)) = last {
+                seen.insert((read.item, *revision), read.cost);
+            }
+        }
+        Self { initial: end.initial.clone(), costs: end.costs.clone(), steps, set, seen }
     }
 
     /// The stock of an item at a revision.
@@ -81,6 +90,11 @@ impl Replay {
     pub fn changed_last(&self, item: Item, upto: Revision) -> Revision {
         let last = self.steps.get(&item).and_then(|steps| steps.range(..=upto).next_back());
         last.map_or(0, |(revision, _)| *revision)
+    }
+
+    /// The cost that some read saw of an item whose cost was set at `revision`.
+    pub fn seen_cost(&self, item: Item, revision: Revision) -> Option<u64> {
+        self.seen.get(&(item, revision)).copied()
     }
 
     /// The items that changed at each revision after `from`, up to and with `upto`.
