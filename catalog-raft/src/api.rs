@@ -20,13 +20,16 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
-    serve::ListenerExt,
 };
 use catalog_client::{compat as wire, protocol::Status};
+use cluster_config::http;
+use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::reads::Reads;
 
+/// Connections of clients; those of servers have a port of their own.
+const LIMITS: http::Limits = http::Limits { connections: 4_096, head: Duration::from_secs(30) };
 /// How long a client should wait after a refusal, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// How long the leader and a majority may take to show that they are there.
@@ -52,19 +55,9 @@ pub struct Api {
 }
 
 /// Serves until `shutdown` resolves, then finishes what it has.
-///
-/// # Errors
-/// As the listener's.
-pub async fn serve(
-    api: Arc<Api>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // An answer that waits for the client's acknowledgement of the one before would take 40 ms.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router(api)).with_graceful_shutdown(shutdown).await
+pub async fn serve(api: Arc<Api>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let service = TowerToHyperService::new(router(api));
+    http::serve(listener, service, LIMITS, shutdown).await.finish().await;
 }
 
 fn router(api: Arc<Api>) -> Router {

@@ -10,16 +10,12 @@ use std::{
     time::Duration,
 };
 
+use cluster_config::http;
 use futures::future::Either;
-use hyper::{server::conn::http1, service::Service};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper::service::Service;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{Instant, sleep, timeout, timeout_at},
+    net::TcpListener,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -28,26 +24,17 @@ use crate::{
     reply::Reply,
 };
 
-/// Connections open at a time; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 16_384;
-/// How long a connection may be idle, or take over a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// The pause after a connection could not be accepted, for want of file descriptors most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections of clients.
+const LIMITS: http::Limits = http::Limits { connections: 16_384, head: Duration::from_secs(75) };
 
 /// Serves until `stop`, then accepts no more, finishes what is under way within the deadline of a request, and
 /// returns.
 pub async fn run(front: Arc<Front>, listener: TcpListener, stop: impl Future<Output = ()>) {
-    let connections = GracefulShutdown::new();
-    tokio::select! {
-        () = stop => {}
-        () = accept(&front, &listener, &connections) => {}
-    }
-    drop(listener);
-    tracing::info!(open = connections.count(), "accepting no more");
+    let open = http::serve(listener, Requests { front: front.clone() }, LIMITS, stop).await;
+    tracing::info!(open = open.count(), "accepting no more");
     front.stopping.cancel();
     let until = Instant::now() + front.layout.deadline;
-    if timeout_at(until, connections.shutdown()).await.is_err() {
+    if timeout_at(until, open.finish()).await.is_err() {
         tracing::warn!("some requests were not answered by the deadline");
     }
     // Commands whose clients have gone are still on their way.
@@ -56,39 +43,8 @@ pub async fn run(front: Arc<Front>, listener: TcpListener, stop: impl Future<Out
     }
 }
 
-async fn accept(front: &Arc<Front>, listener: &TcpListener, connections: &GracefulShutdown) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let connection = http.serve_connection(TokioIo::new(no_delay(stream)), Requests { front: front.clone() });
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(place);
-        });
-    }
-}
-
-fn no_delay(stream: TcpStream) -> TcpStream {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
-    stream
-}
-
-/// The requests of one connection.
+/// What answers the requests of a connection.
+#[derive(Clone)]
 struct Requests {
     front: Arc<Front>,
 }

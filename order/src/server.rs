@@ -4,9 +4,9 @@
 
 use std::{future::Future, time::Duration};
 
-use axum::serve::ListenerExt;
 use catalog_client::client::{Catalog, Options, Peer};
-use cluster_config::Layout;
+use cluster_config::{Layout, http};
+use hyper_util::service::TowerToHyperService;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -18,6 +18,8 @@ use crate::{
     checkout::Checkout,
 };
 
+/// Connections: a few of each front end, and of whoever buys here directly.
+const LIMITS: http::Limits = http::Limits { connections: 4_096, head: Duration::from_secs(30) };
 /// After the order to stop, the port stays open for so long, refusing: time for front ends to see it at `/readyz`.
 const NOTICE: Duration = Duration::from_millis(600);
 /// How long connections may take to close after the last answer.
@@ -36,15 +38,9 @@ pub async fn run(layout: &Layout, node: &str, listener: TcpListener, stop: impl 
         replicas: replicas.collect(),
     });
     let shop = Shop::new(Checkout::new(catalog, layout.queue), layout.deadline, layout.log_requests);
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
     let closing = CancellationToken::new();
-    let serving =
-        axum::serve(listener, api::router(shop.clone())).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let serving = tokio::spawn(serving.into_future());
+    let service = TowerToHyperService::new(api::router(shop.clone()));
+    let serving = tokio::spawn(http::serve(listener, service, LIMITS, closing.clone().cancelled_owned()));
 
     stop.await;
     tracing::info!(queued = shop.checkout.queued(), "taking no more orders");
@@ -54,7 +50,12 @@ pub async fn run(layout: &Layout, node: &str, listener: TcpListener, stop: impl 
     }
     sleep(NOTICE).await;
     closing.cancel();
-    if timeout(LAST_WORDS, serving).await.is_err() {
+    let finishing = async {
+        if let Ok(open) = serving.await {
+            open.finish().await;
+        }
+    };
+    if timeout(LAST_WORDS, finishing).await.is_err() {
         tracing::debug!("connections were still open");
     }
 }
