@@ -1,7 +1,7 @@
 //! Networks that split, slow down and lose, by name. Every connection between servers passes a proxy that knows who made it;
 //! each story runs under load, and is judged by all checks at its end. Must not know how a proxy works.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, slice, time::Duration};
 
 use anyhow::ensure;
 use tests::{

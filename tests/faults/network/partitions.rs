@@ -9,7 +9,7 @@ async fn a_leader_in_the_minority_gives_way() {
     let mut story = Story::begin("minority-leader", Options::new()).await;
     for how in CUTS {
         let (old, term) = story.leader().await;
-        story.net().part(&[old.clone()], &story.others(&[&old]), how);
+        story.net().part(slice::from_ref(&old), &story.others(&[&old]), how);
         story.cluster().say(&format!("{old} is cut from the other catalogs: {how:?}"));
         let new = story.other_leader(&old).await;
         story.buys(&format!("while {old} is cut off and {new} leads")).await;
@@ -36,7 +36,7 @@ async fn a_follower_in_the_minority_disturbs_nobody() {
     for how in CUTS {
         let (leader, term) = story.leader().await;
         let lonely = story.others(&[&leader]).remove(0);
-        story.net().part(&[lonely.clone()], &story.others(&[&lonely]), how);
+        story.net().part(slice::from_ref(&lonely), &story.others(&[&lonely]), how);
         story.cluster().say(&format!("{lonely} is cut from the other catalogs: {how:?}"));
         for _ in 0..3 {
             story.run().await;
@@ -98,7 +98,7 @@ async fn a_ring_of_five_goes_on_buying() {
 async fn a_leader_that_is_not_heard_gives_way() {
     let mut story = Story::begin("unheard", Options::new()).await;
     let (old, _) = story.leader().await;
-    story.set(&[old.clone()], &story.others(&[&old]), Link::cut(Cut::Silent));
+    story.set(slice::from_ref(&old), &story.others(&[&old]), Link::cut(Cut::Silent));
     story.cluster().say(&format!("nothing from {old} arrives at the other catalogs"));
     story.other_leader(&old).await;
     story.buys(&format!("while {old} is not heard")).await;
@@ -112,7 +112,7 @@ async fn a_leader_that_is_not_heard_gives_way() {
 async fn a_leader_that_does_not_hear_gives_way() {
     let mut story = Story::begin("deaf", Options::new()).await;
     let (old, _) = story.leader().await;
-    story.set(&story.others(&[&old]), &[old.clone()], Link::cut(Cut::Silent));
+    story.set(&story.others(&[&old]), slice::from_ref(&old), Link::cut(Cut::Silent));
     story.cluster().say(&format!("nothing from the other catalogs arrives at {old}"));
     story.other_leader(&old).await;
     story.buys(&format!("while {old} does not hear")).await;

@@ -37,7 +37,7 @@ async fn a_follower_on_a_narrow_link_holds_nobody_up() {
     let (leader, term) = story.leader().await;
     let narrow = story.others(&[&leader]).remove(0);
     let link = Link { rate: Some(1_000_000 / 8), ..Link::default() };
-    story.set(&story.others(&[&narrow]), &[narrow.clone()], link);
+    story.set(&story.others(&[&narrow]), slice::from_ref(&narrow), link);
     story.cluster().say(&format!("1 Mbit/s to {narrow}"));
     for _ in 0..4 {
         story.run().await;

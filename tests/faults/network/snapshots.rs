@@ -11,7 +11,7 @@ async fn a_snapshot_over_a_link_that_breaks_arrives_whole() {
     let mut story = Story::begin("broken-snapshot", options).await;
     let leader = story.cluster().leader().await;
     let away = story.others(&[&leader]).remove(0);
-    story.net().part(&[away.clone()], &story.others(&[&away]), Cut::Silent);
+    story.net().part(slice::from_ref(&away), &story.others(&[&away]), Cut::Silent);
     let had = story.cluster().status(&away).await.last_log;
     story.buys(&format!("while {away} is away")).await;
     let purged = eventually("the log purged beyond what the absent replica has", || async {
@@ -28,7 +28,7 @@ async fn a_snapshot_over_a_link_that_breaks_arrives_whole() {
         }
         // Long enough for some chunks, or for none.
         sleep(Duration::from_millis(80 * u64::from(round + 1))).await;
-        story.net().part(&[away.clone()], &story.others(&[&away]), CUTS[round as usize % 2]);
+        story.net().part(slice::from_ref(&away), &story.others(&[&away]), CUTS[round as usize % 2]);
         sleep(Duration::from_millis(100)).await;
     }
     story.heal();
