@@ -10,6 +10,11 @@ LAYOUT ?=
 NODE ?=
 # What `make demo` kills: a catalog, `leader`, or empty for catalog-2 and then the leader.
 VICTIM ?=
+# How long `make faults` goes on, from which seed, in episodes of how many seconds.
+MINUTES ?= 10
+SEED ?=
+EPISODES ?=
+SECONDS ?= 25
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -100,5 +105,6 @@ fix: tools ## formats, and applies what lints suggest
 bench: ## load figures
 	@echo 'make bench belongs to a later release' >&2; exit 1
 
-faults: ## the long fault runs
-	@echo 'make faults belongs to a later release' >&2; exit 1
+faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(MINUTES)' --seconds '$(SECONDS)' \
+		$(if $(SEED),--seed '$(SEED)') $(if $(EPISODES),--episodes '$(EPISODES)')

@@ -61,6 +61,7 @@ pub struct TestCluster {
     net: Option<Net>,
     guard: Option<Child>,
     failed: AtomicBool,
+    quiet: bool,
     http: Client,
     _slot: SemaphorePermit<'static>,
 }
@@ -118,7 +119,7 @@ impl TestCluster {
         let guard = Some(guard(&cluster.run_dir)?);
         let http = Client::without_pool();
         let (name, specials, failed) = (name.to_owned(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { cluster, name, specials, net: None, guard, failed, http, _slot: slot })
+        Ok(Self { cluster, name, specials, net: None, guard, failed, quiet: options.quiet, http, _slot: slot })
     }
 
     /// The network between the servers.
@@ -135,7 +136,16 @@ impl TestCluster {
         change(specials.entry(node.to_owned()).or_default());
     }
 
-    fn start_node(&self, node: &str) -> anyhow::Result<bool> {
+    /// Keeps the folder, and prints the ends of logs, when this is dropped, as after a failed test; or not.
+    pub fn set_kept(&self, kept: bool) {
+        self.failed.store(kept, Ordering::Relaxed);
+    }
+
+    /// Starts a node on its own data unless it runs, without waiting for it. Returns whether it was started.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_node(&self, node: &str) -> anyhow::Result<bool> {
         let special = self.specials.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
         self.cluster.start_specially(node, &special.unwrap_or_default())
     }
@@ -411,7 +421,9 @@ impl TestCluster {
 
     /// Tells a step of the test's story.
     pub fn say(&self, what: &str) {
-        println!("[{}] {what}", self.name);
+        if !self.quiet {
+            println!("[{}] {what}", self.name);
+        }
     }
 
     fn log_end(&self, node: &str) -> String {

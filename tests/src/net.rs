@@ -146,6 +146,11 @@ impl Net {
         }
     }
 
+    /// Sets all links at once: those that are not among these become as they should be.
+    pub fn replace(&self, links: BTreeMap<Pair, Link>) {
+        self.rules.send_modify(|rules| rules.links = links);
+    }
+
     /// Makes every link as it should be.
     pub fn heal(&self) {
         self.rules.send_modify(|rules| rules.links.clear());

@@ -13,6 +13,7 @@ pub struct Options {
     pub(crate) frontends: u64,
     pub(crate) items: Option<String>,
     pub(crate) proxied: bool,
+    pub(crate) quiet: bool,
     settings: Vec<(&'static str, String)>,
     raft: Vec<(&'static str, u64)>,
 }
@@ -25,6 +26,7 @@ impl Default for Options {
             frontends: 1,
             items: None,
             proxied: false,
+            quiet: false,
             settings: Vec::new(),
             raft: Vec::new(),
         }
@@ -88,6 +90,13 @@ impl Options {
     #[must_use]
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// Without the steps of the story on standard output.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 

@@ -1,0 +1,99 @@
+//! Front ends that are cut from what keeps them fresh, order servers that are cut from what they serve.
+//!
+//! The load writes and reads through both front ends all the while, so the check of freshness sees every answer that is
+//! older than the bound; what stands here makes sure that there were answers, or refusals, to judge.
+
+use anyhow::Context;
+use tests::{Answer, Client, Request};
+
+use super::*;
+
+/// What a front end answers to a default read, at any status.
+async fn look(client: &Client, front: &str, item: u64) -> Answer {
+    client.try_send(Request::get(format!("{front}/lookup/{item}"))).await.expect("an answer")
+}
+
+async fn hits_again(client: &Client, front: &str) {
+    eventually("hits again", || async {
+        let mut hits = false;
+        for (item, _) in ITEMS {
+            hits |= look(client, front, item).await.is_hit();
+        }
+        hits.then_some(()).context("none of the items is answered from the cache")
+    })
+    .await;
+}
+
+/// The stream of changes is cut, everything else works: what is in the cache may be shown for a second at most, and then
+/// reads go on as linearizable ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_cut_from_its_stream_shows_no_past() {
+    let mut story = Story::begin("cut-stream", Options::new().frontends(2)).await;
+    let client = Client::new();
+    for how in CUTS {
+        let cut_off = story.cluster().url("frontend-1");
+        hits_again(&client, &cut_off).await;
+        for catalog in story.cluster().catalogs() {
+            story.net().set_both("frontend-1/watch", &catalog, Link::cut(how));
+        }
+        story.cluster().say(&format!("frontend-1 is cut from its stream: {how:?}"));
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            story.run().await;
+            answers.push(look(&client, &cut_off, ITEMS[0].0).await.status);
+        }
+        assert!(answers.contains(&200), "reads end although only the stream is cut: {answers:?}");
+        story.heal();
+        hits_again(&client, &cut_off).await;
+    }
+    story.buys("with the stream back").await;
+    story.judge().await;
+}
+
+/// A front end sees one replica alone, a leader that the others have deposed. Its stream looks alive and proves nothing:
+/// past the bound the front end refuses rather than show the past.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_with_a_deposed_leader_shows_no_past() {
+    let story = Story::begin("deposed-stream", Options::new().frontends(2)).await;
+    let client = Client::new();
+    let (stranded, other) = (story.cluster().url("frontend-1"), story.cluster().url("frontend-2"));
+    let old = story.cluster().leader().await;
+    hits_again(&client, &stranded).await;
+    story.net().part(&[old.clone(), "frontend-1".to_owned()], &story.others(&[&old]), Cut::Silent);
+    story.cluster().say(&format!("frontend-1 sees {old} alone, which the others do not see"));
+    story.other_leader(&old).await;
+    eventually("the stranded front end refuses to read", || async {
+        let answer = look(&client, &stranded, ITEMS[0].0).await;
+        ensure!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
+        Ok(())
+    })
+    .await;
+    story.run().await;
+    let elsewhere = look(&client, &other, ITEMS[0].0).await;
+    assert_eq!(elsewhere.status, 200, "the other one sees the majority: {elsewhere:?}");
+    story.heal();
+    hits_again(&client, &stranded).await;
+    story.judge().await;
+}
+
+/// One order server is cut from the catalogs, then the other one from the front ends: writes are tried elsewhere or
+/// refused, reads go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_servers_behind_cut_links_lose_nothing() {
+    let mut story = Story::begin("cut-orders", Options::new()).await;
+    let client = Client::new();
+    for how in CUTS {
+        story.net().part(&["order-1".to_owned()], &story.cluster().catalogs(), how);
+        story.cluster().say(&format!("order-1 is cut from the catalogs: {how:?}"));
+        story.run().await;
+        story.net().part(&["order-2".to_owned()], &[tests::net::ANYBODY.to_owned()], how);
+        story.cluster().say(&format!("order-2 is cut from the front end: {how:?}"));
+        story.run().await;
+        let answer = look(&client, &story.cluster().front(), ITEMS[0].0).await;
+        assert_eq!(answer.status, 200, "reads need no order server: {answer:?}");
+        story.heal();
+        story.buys("after that").await;
+        story.run().await;
+    }
+    story.judge().await;
+}

@@ -1,0 +1,128 @@
+//! The kinds of faults, how often each is drawn, and how long it lasts.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// SIGKILL of a catalog, restarted at the end.
+    KillOne,
+    /// SIGKILL of two catalogs at once.
+    KillTwo,
+    /// SIGKILL of all catalogs at once.
+    KillAll,
+    /// SIGKILL of an order server.
+    KillOrder,
+    /// SIGKILL of a front end.
+    KillFront,
+    /// SIGTERM of a catalog; a leader hands over.
+    Stop,
+    /// SIGTERM and restart of each catalog in turn; each counts.
+    Rolling,
+    /// SIGSTOP and SIGCONT of a catalog.
+    PauseCatalog,
+    /// SIGSTOP and SIGCONT of an order server or a front end.
+    PauseEdge,
+    /// Catalogs split in two: a minority around the victim, and the rest.
+    Halves,
+    /// Each catalog sees its neighbours alone; of three, two do not see each other.
+    Ring,
+    /// What the victim sends to other catalogs vanishes.
+    Unheard,
+    /// What other catalogs send to the victim vanishes.
+    Deaf,
+    /// A catalog is cut from order servers and front ends, but not from its peers.
+    CutFromClients,
+    /// A front end is cut from its stream of changes alone.
+    CutStream,
+    /// A front end sees the victim alone, and the victim no other catalog.
+    Strand,
+    /// An order server is cut from the catalogs.
+    CutOrder,
+    /// Latency and jitter on every link.
+    Delay,
+    /// Loss on every link.
+    Loss,
+    /// One megabit a second, or less, to a catalog.
+    Narrow,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::KillOne,
+        Self::KillTwo,
+        Self::KillAll,
+        Self::KillOrder,
+        Self::KillFront,
+        Self::Stop,
+        Self::Rolling,
+        Self::PauseCatalog,
+        Self::PauseEdge,
+        Self::Halves,
+        Self::Ring,
+        Self::Unheard,
+        Self::Deaf,
+        Self::CutFromClients,
+        Self::CutStream,
+        Self::Strand,
+        Self::CutOrder,
+        Self::Delay,
+        Self::Loss,
+        Self::Narrow,
+    ];
+
+    /// What it is called where faults are counted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KillOne => "kill of a catalog",
+            Self::KillTwo => "kill of two catalogs",
+            Self::KillAll => "kill of all catalogs",
+            Self::KillOrder => "kill of an order server",
+            Self::KillFront => "kill of a front end",
+            Self::Stop => "stop of a catalog",
+            Self::Rolling => "restart in a rolling loop",
+            Self::PauseCatalog => "pause of a catalog",
+            Self::PauseEdge => "pause of an order server or front end",
+            Self::Halves => "partition in halves",
+            Self::Ring => "partition in a ring",
+            Self::Unheard => "one-way: a catalog is not heard",
+            Self::Deaf => "one-way: a catalog does not hear",
+            Self::CutFromClients => "catalog cut from clients",
+            Self::CutStream => "front end cut from its stream",
+            Self::Strand => "front end with a cut-off catalog",
+            Self::CutOrder => "order server cut from catalogs",
+            Self::Delay => "latency and jitter",
+            Self::Loss => "loss",
+            Self::Narrow => "narrow link",
+        }
+    }
+
+    /// How often it is drawn, against the others.
+    pub const fn weight(self) -> u32 {
+        match self {
+            // While there is no majority little happens that could go wrong.
+            Self::KillAll | Self::KillTwo | Self::Rolling => 1,
+            Self::KillOne | Self::PauseCatalog | Self::Halves => 4,
+            _ => 2,
+        }
+    }
+
+    /// The longest that it lasts. A server that clients talk to is never silent for longer than they wait.
+    pub const fn longest(self) -> Duration {
+        match self {
+            Self::KillAll | Self::KillTwo => Duration::from_millis(2000),
+            Self::PauseEdge => Duration::from_millis(2500),
+            Self::Rolling => Duration::from_millis(1200),
+            _ => Duration::from_millis(6000),
+        }
+    }
+
+    /// Whether front ends may be gone, or not answer, meanwhile.
+    pub const fn hits_front_ends(self) -> bool {
+        matches!(self, Self::KillFront | Self::PauseEdge)
+    }
+}

@@ -1,0 +1,158 @@
+//! Brings a cluster into the state that all faults of the moment ask for together, and notes what was done when. Must not
+//! decide what is done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
+
+use super::{
+    effect::{Effect, View, merged},
+    plan::Planned,
+};
+use crate::{checks::Violation, cluster::STOP_PATIENCE, cluster::TestCluster};
+
+/// Lines of a server's log that tell why it ended.
+const LAST_WORDS: usize = 12;
+
+/// A cluster and the faults that are on.
+#[derive(Debug)]
+pub struct World<'a> {
+    cluster: &'a TestCluster,
+    view: View,
+    active: BTreeMap<usize, Effect>,
+    down: BTreeSet<String>,
+    paused: BTreeSet<String>,
+    /// What was done, one line a step.
+    pub log: String,
+    /// Servers that ended by themselves.
+    pub violations: Vec<Violation>,
+}
+
+impl<'a> World<'a> {
+    /// A cluster that is whole.
+    pub fn new(cluster: &'a TestCluster) -> Self {
+        let names = |kind: &str| cluster.cluster.nodes().into_iter().filter(|node| node.starts_with(kind)).collect();
+        let (catalogs, orders, fronts) = (cluster.catalogs(), names("order"), names("frontend"));
+        Self {
+            cluster,
+            view: View { catalogs, orders, fronts, leader: None },
+            active: BTreeMap::new(),
+            down: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            log: String::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// Begins a fault, at this moment of the history.
+    pub async fn begin(&mut self, now: Duration, id: usize, planned: &Planned) {
+        self.view.leader = self.leader().await;
+        let effect = Effect::of(&planned.fault, &self.view);
+        let lasts = planned.end.saturating_sub(planned.start).as_millis();
+        let hits = [effect.down.clone(), effect.paused.clone()].concat().join(", ");
+        let links = merged([&effect]);
+        let links: Vec<String> = links.into_iter().map(|((from, to), link)| format!("{from}>{to} {link:?}")).collect();
+        let (name, leader) = (planned.fault.kind.name(), self.view.leader.as_deref().unwrap_or("nobody"));
+        let how = planned.fault.how;
+        self.note(
+            now,
+            &format!("begins {id}: {name} for {lasts} ms ({leader} leads) {how:?} {hits}{}", links.join("; ")),
+        );
+        self.active.insert(id, effect);
+        self.settle(now);
+    }
+
+    /// Ends a fault.
+    pub fn end(&mut self, now: Duration, id: usize) {
+        self.note(now, &format!("ends {id}"));
+        self.active.remove(&id);
+        self.settle(now);
+    }
+
+    /// Ends all faults. Returns once every server has been started.
+    pub fn end_all(&mut self, now: Duration) {
+        self.note(now, "all is healed");
+        self.active.clear();
+        self.settle(now);
+    }
+
+    /// Notes servers that have ended although nothing ended them.
+    pub fn look_for_the_dead(&mut self, now: Duration) {
+        for node in self.cluster.cluster.nodes() {
+            if self.down.contains(&node) || self.cluster.cluster.process(&node).is_some() {
+                continue;
+            }
+            let log = self.cluster.log(&node);
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join(" | ");
+            let what = format!("{node} ended by itself before {} ms: {last}", now.as_millis());
+            self.note(now, &what);
+            self.violations.push(Violation { property: "no_exit", what });
+            // As an operator would, and so that the rest of the episode is worth something.
+            self.down.insert(node);
+        }
+    }
+
+    async fn leader(&self) -> Option<String> {
+        let statuses = self.cluster.statuses().await;
+        let leads = statuses.into_values().filter(|status| status.role == "leader");
+        leads.max_by_key(|status| status.term).map(|status| status.node)
+    }
+
+    fn settle(&mut self, now: Duration) {
+        self.look_for_the_dead(now);
+        let links = merged(self.active.values());
+        self.cluster.net().replace(links);
+        let wanted = |of: fn(&Effect) -> &Vec<String>| -> BTreeSet<String> {
+            self.active.values().flat_map(|effect| of(effect).iter().cloned()).collect()
+        };
+        let (down, paused) = (wanted(|effect| &effect.down), wanted(|effect| &effect.paused));
+        let hard = |node: &&String| self.active.values().any(|effect| !effect.gently && effect.down.contains(*node));
+        let (kill, stop): (Vec<String>, Vec<String>) =
+            down.difference(&self.down).cloned().partition(|node| hard(&node));
+        let start: Vec<String> = self.down.difference(&down).cloned().collect();
+        let mut failed = Vec::new();
+        tokio::task::block_in_place(|| {
+            let cluster = &self.cluster.cluster;
+            // All are signalled before the first is waited for.
+            let ended: Vec<_> = std::thread::scope(|scope| {
+                let kills = kill.iter().map(|node| (node, scope.spawn(|| cluster.kill(node)))).collect::<Vec<_>>();
+                let stops = stop.iter().map(|node| (node, scope.spawn(|| cluster.stop(node, STOP_PATIENCE))));
+                let all: Vec<_> = kills.into_iter().chain(stops.collect::<Vec<_>>()).collect();
+                all.into_iter().map(|(node, done)| (node, done.join().expect("ending does not panic"))).collect()
+            });
+            failed.extend(ended.into_iter().filter_map(|(node, result)| Some((node.clone(), result.err()?))));
+            for node in &start {
+                if let Err(error) = self.cluster.start_node(node) {
+                    failed.push((node.clone(), error));
+                }
+            }
+            for node in cluster.nodes() {
+                let (is, should) = (self.paused.contains(&node), paused.contains(&node) && !down.contains(&node));
+                let fresh = start.contains(&node);
+                let result = match (is && !fresh, should) {
+                    (false, true) => cluster.pause(&node),
+                    (true, false) if !down.contains(&node) => cluster.resume(&node),
+                    _ => Ok(()),
+                };
+                failed.extend(result.err().map(|error| (node.clone(), error)));
+            }
+        });
+        self.down = down;
+        self.paused = paused.into_iter().filter(|node| !self.down.contains(node)).collect();
+        for (node, error) in failed {
+            // What cannot be signalled has ended by itself, which is seen next time; what cannot be started is a find too.
+            let what = format!("{node}: {error:#}");
+            self.note(now, &what);
+            if start.contains(&node) {
+                self.violations.push(Violation { property: "no_exit", what });
+            }
+        }
+    }
+
+    fn note(&mut self, now: Duration, what: &str) {
+        writeln!(self.log, "{:>7} ms  {what}", now.as_millis()).expect("text takes everything");
+    }
+}
