@@ -14,6 +14,8 @@ VICTIM ?=
 MINUTES ?= 10
 SEED ?=
 EPISODES ?=
+# The one broken variant that `make faults-mutants` is to try.
+ONLY ?=
 SECONDS ?= 25
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
@@ -23,10 +25,10 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants tools build
 
 help: ## shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: ## builds, starts the cluster, waits until it serves [LAYOUT=4]
 	@if [ -x $(INSTALLED) ]; then \
@@ -108,3 +110,8 @@ bench: ## load figures
 faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(MINUTES)' --seconds '$(SECONDS)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(EPISODES),--episodes '$(EPISODES)')
+
+# The broken variants have a folder of their own: nothing that is started by another target comes from there.
+faults-mutants: build ## breaks the store on purpose in twelve ways, and says which check notices [ONLY=dedup-skipped]
+	@.ci/with-target .ci/build $(BUILT)-mutants --features catalog-raft/mutants,order/mutants,frontend/mutants
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-mutants' $(BUILT)/mutants $(if $(ONLY),--only '$(ONLY)')

@@ -73,13 +73,22 @@ impl TestCluster {
     /// # Panics
     /// When it cannot be brought up.
     pub async fn start(name: &str, options: Options) -> Self {
+        Self::start_after(name, options, |_| ()).await.0
+    }
+
+    /// As [`TestCluster::start`], after `prepare` has done something to what is about to be started.
+    ///
+    /// # Panics
+    /// When it cannot be brought up.
+    pub async fn start_after<T>(name: &str, options: Options, prepare: impl Fn(&Self) -> T) -> (Self, T) {
         let began = std::time::Instant::now();
         for _ in 1..PORT_TRIES {
             let cluster = Self::prepare(name, &options).await;
+            let prepared = prepare(&cluster);
             match cluster.start_all().await {
                 Ok(()) => {
                     cluster.say(&format!("serves after {:.2} s", began.elapsed().as_secs_f64()));
-                    return cluster;
+                    return (cluster, prepared);
                 }
                 Err(error) if cluster.lost_a_port(&error) => cluster.say("a port was taken meanwhile: trying others"),
                 Err(error) => panic!("{name}: {error:#}"),

@@ -1,2 +1,175 @@
 //! Disks that fail: what a server's files go through when power is lost, when a sync fails or takes long, when space
 //! runs out, when a byte flips. Must not know what the files mean.
+//!
+//! The servers are the ones that ship: a shared object (`disk/preload.c`, compiled here) stands between them and libc.
+
+mod control;
+mod journal;
+mod power;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use cluster_config::launch::Cluster;
+
+use self::control::Control;
+pub use self::power::{Loss, lose};
+use crate::TestCluster;
+
+const SOURCES: [(&str, &str); 3] = [
+    ("preload.c", include_str!("disk/preload.c")),
+    ("clock.c", include_str!("disk/clock.c")),
+    ("control.h", include_str!("disk/control.h")),
+];
+const OBJECT: &str = "disk.so";
+
+/// The disks of all replicas of a cluster.
+#[derive(Debug)]
+pub struct Disk {
+    cluster: Cluster,
+    replicas: BTreeMap<String, Layer>,
+}
+
+/// One folder in the layer's hands.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    root: PathBuf,
+    journal: PathBuf,
+    control: Control,
+}
+
+impl Layer {
+    /// Puts `root` into the hands of a layer that keeps its own files in `journal`, on the same file system.
+    pub(crate) fn new(root: PathBuf, journal: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&journal)?;
+        let control = Control::create(&journal.join("control"))?;
+        Ok(Self { root, journal, control })
+    }
+
+    /// What a program is to be started with.
+    pub(crate) fn environment(&self, object: &Path) -> Vec<(OsString, OsString)> {
+        let pair = |name: &str, value: &Path| (OsString::from(name), value.as_os_str().to_owned());
+        vec![
+            pair("LD_PRELOAD", object),
+            pair("DISK_ROOT", &self.root),
+            pair("DISK_CONTROL", &self.journal.join("control")),
+            pair("DISK_JOURNAL", &self.journal),
+        ]
+    }
+}
+
+impl Disk {
+    /// Compiles the layer and puts the disk of every replica into its hands from the next start on.
+    ///
+    /// # Errors
+    /// When there is no C compiler, or the folder cannot be written.
+    pub fn prepare(cluster: &TestCluster) -> anyhow::Result<Self> {
+        let run_dir = cluster.cluster.run_dir.canonicalize()?;
+        let object = compile(&run_dir)?;
+        let mut replicas = BTreeMap::new();
+        for node in cluster.catalogs() {
+            let layer = Layer::new(run_dir.join(&node), run_dir.join(format!("{node}.disk")))?;
+            cluster.specialise(&node, |special| special.environment.extend(layer.environment(&object)));
+            replicas.insert(node, layer);
+        }
+        Ok(Self { cluster: cluster.cluster.clone(), replicas })
+    }
+
+    fn layer(&self, node: &str) -> &Layer {
+        self.replicas.get(node).unwrap_or_else(|| panic!("{node} is no replica"))
+    }
+
+    /// Every sync of `node` takes so much longer.
+    pub fn slow(&self, node: &str, sync: Duration) {
+        self.layer(node).control.slow_syncs(sync);
+    }
+
+    /// Every write of `node` takes so much longer.
+    pub fn slow_writes(&self, node: &str, write: Duration) {
+        self.layer(node).control.slow_writes(write);
+    }
+
+    /// Every sync of `node` fails with EIO from now on, and what it should have made durable is lost with the power.
+    pub fn fail_syncs(&self, node: &str) {
+        self.layer(node).control.fail_syncs(true);
+    }
+
+    /// How many syncs of `node` have been made to fail.
+    pub fn failed_syncs(&self, node: &str) -> u64 {
+        self.layer(node).control.failed_syncs()
+    }
+
+    /// How many changes `node` has made to its disk.
+    pub fn steps(&self, node: &str) -> u64 {
+        self.layer(node).control.steps()
+    }
+
+    /// `node` dies right before the `nth` change, from now on, to a file whose path has `path` in it.
+    pub fn die_at(&self, node: &str, nth: u64, path: &str) {
+        self.layer(node).control.die_at(nth, path);
+    }
+
+    /// The wall clock of `node` is off by so many milliseconds.
+    pub fn shift_clock(&self, node: &str, ms: i64) {
+        self.layer(node).control.shift_clock(ms);
+    }
+
+    /// Ends all faults of `node` and sets its clock right. What was lost stays lost.
+    pub fn heal(&self, node: &str) {
+        self.layer(node).control.heal();
+    }
+
+    /// Power fails at `node`: it is killed if it still runs, and its folder becomes what a disk could hold. The caller
+    /// starts it again.
+    ///
+    /// # Errors
+    /// When it cannot be killed or its folder cannot be rewritten.
+    pub fn lose_power(&self, node: &str, seed: u64) -> anyhow::Result<Loss> {
+        if self.cluster.process(node).is_some() {
+            self.cluster.kill(node)?;
+        }
+        let layer = self.layer(node);
+        // A death that was still to come does not come in the next life.
+        layer.control.die_at(0, "");
+        lose(&layer.root, &layer.journal, seed).with_context(|| format!("the power loss of {node}, seed {seed}"))
+    }
+
+    /// Power fails at several replicas at once.
+    ///
+    /// # Errors
+    /// As [`Disk::lose_power`].
+    pub fn lose_power_at_once(&self, nodes: &[String], seed: u64) -> anyhow::Result<Vec<Loss>> {
+        std::thread::scope(|scope| {
+            let kills: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.cluster.kill(node))).collect();
+            kills.into_iter().try_for_each(|kill| kill.join().expect("a kill does not panic").map(drop))
+        })?;
+        nodes.iter().zip(seed..).map(|(node, seed)| self.lose_power(node, seed)).collect()
+    }
+}
+
+/// Compiles the layer into `folder`.
+///
+/// # Errors
+/// When there is no C compiler.
+pub(crate) fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
+    for (name, text) in SOURCES {
+        std::fs::write(folder.join(name), text)?;
+    }
+    let object = folder.join(OBJECT);
+    let output = Command::new("cc")
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", OBJECT, "preload.c", "clock.c"])
+        .args(["-ldl", "-lpthread"])
+        .current_dir(folder)
+        .output()
+        .context("the disk layer needs a C compiler, cc")?;
+    ensure!(output.status.success(), "the disk layer: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(object)
+}

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::net::{ANYBODY, Cut, Link, Pair};
 
+/// An hour, in milliseconds.
+const HOUR_MS: f64 = 3_600_000.0;
+
 /// The names of all servers, and who leads.
 #[derive(Debug, Clone, Default)]
 pub struct View {
@@ -29,6 +32,14 @@ pub struct Effect {
     pub down: Vec<String>,
     /// They are ended by SIGTERM, and not by SIGKILL.
     pub gently: bool,
+    /// They lose what they have not synced.
+    pub powerless: bool,
+    /// Their syncs fail first, and they end by themselves.
+    pub syncs_fail: bool,
+    /// These have slow disks: how long a sync takes more.
+    pub slow: Vec<(String, Duration)>,
+    /// These have wall clocks that are off, by milliseconds.
+    pub clocks: Vec<(String, i64)>,
     /// These are paused.
     pub paused: Vec<String>,
     /// These links are bad.
@@ -113,6 +124,17 @@ impl Effect {
                 Self::links(everywhere(view), Link { latency, jitter: latency * 2, ..Link::default() })
             }
             Kind::Loss => Self::links(everywhere(view), Link { loss: 0.08 * severity, ..Link::default() }),
+            Kind::PowerOne => Self { down: victim_alone(), powerless: true, ..Self::default() },
+            Kind::PowerAll => Self { down: view.catalogs.clone(), powerless: true, ..Self::default() },
+            Kind::SyncFails => Self { down: victim_alone(), powerless: true, syncs_fail: true, ..Self::default() },
+            Kind::SlowDisk => {
+                let more = Duration::from_millis(300).mul_f64(severity);
+                Self { slow: victim_alone().into_iter().map(|node| (node, more)).collect(), ..Self::default() }
+            }
+            Kind::ClockJump => {
+                let off = ((severity - 0.5) * 2.0 * HOUR_MS) as i64;
+                Self { clocks: victim_alone().into_iter().map(|node| (node, off)).collect(), ..Self::default() }
+            }
             Kind::Narrow => {
                 let here = victim_alone();
                 let rate = Some(10_000 + (115_000.0 * severity) as u64);
@@ -203,7 +225,8 @@ mod tests {
             let effect = Effect::of(&fault(kind), &view);
             let known = [view.catalogs, view.orders, view.fronts, vec![ANYBODY.to_owned()]].concat();
             let ends = effect.links.iter().flat_map(|((from, to), _)| [from, to]);
-            let named: Vec<&String> = effect.down.iter().chain(&effect.paused).chain(ends).collect();
+            let disks = effect.slow.iter().map(|(node, _)| node).chain(effect.clocks.iter().map(|(node, _)| node));
+            let named: Vec<&String> = effect.down.iter().chain(&effect.paused).chain(disks).chain(ends).collect();
             assert!(!named.is_empty(), "{kind:?} does nothing");
             for name in named {
                 assert!(known.contains(&name.trim_end_matches("/watch").to_owned()), "{kind:?} hits {name}");

@@ -13,6 +13,7 @@ use super::{Plan, world::World};
 use crate::{
     checks::Violation,
     cluster::TestCluster,
+    disk::Disk,
     history::History,
     trial::{Report, Trial},
 };
@@ -67,7 +68,15 @@ impl Episode {
 }
 
 async fn run(plan: Plan) -> Episode {
-    let cluster = TestCluster::start(&format!("faults-{}", plan.seed), plan.options().quiet()).await;
+    let name = format!("faults-{}", plan.seed);
+    let (cluster, disk) = TestCluster::start_after(&name, plan.options().quiet(), Disk::prepare).await;
+    let disk = match disk {
+        Ok(disk) => disk,
+        Err(error) => {
+            let report = Report { violations: vec![harness(format!("{error:#}"))], ..Report::default() };
+            return Episode { report, ..Episode::default() };
+        }
+    };
     // Until it is known that there is nothing to look into.
     cluster.set_kept(true);
     let folder = cluster.cluster.run_dir.clone();
@@ -79,7 +88,7 @@ async fn run(plan: Plan) -> Episode {
             return episode;
         }
     };
-    let (log, exits) = inject(&trial, &plan, &mut episode.faults).await;
+    let (log, exits) = inject(&trial, &disk, &plan, &mut episode.faults).await;
     trial.faults_ended().await;
     let (report, history) = match trial.judge().await {
         Ok((cluster, history, report)) => {
@@ -105,8 +114,13 @@ async fn run(plan: Plan) -> Episode {
 }
 
 /// Does what the plan says and heals everything. Returns what was done, and the servers that ended by themselves.
-async fn inject(trial: &Trial, plan: &Plan, counts: &mut BTreeMap<&'static str, u64>) -> (String, Vec<Violation>) {
-    let mut world = World::new(&trial.cluster);
+async fn inject(
+    trial: &Trial,
+    disk: &Disk,
+    plan: &Plan,
+    counts: &mut BTreeMap<&'static str, u64>,
+) -> (String, Vec<Violation>) {
+    let mut world = World::new(&trial.cluster, disk, plan.seed);
     let starts = plan.faults.iter().enumerate().map(|(id, planned)| (planned.start, true, id));
     let ends = plan.faults.iter().enumerate().map(|(id, planned)| (planned.end, false, id));
     let mut steps: Vec<(Duration, bool, usize)> = starts.chain(ends).collect();

@@ -48,11 +48,21 @@ pub enum Kind {
     Loss,
     /// One megabit a second, or less, to a catalog.
     Narrow,
+    /// Power fails at a catalog: what it has not synced is gone or torn.
+    PowerOne,
+    /// Power fails at all catalogs at once.
+    PowerAll,
+    /// Syncs of a catalog take long.
+    SlowDisk,
+    /// Syncs of a catalog fail, and what they should have made durable is gone.
+    SyncFails,
+    /// The wall clock of a catalog jumps by up to an hour and back.
+    ClockJump,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::KillOne,
         Self::KillTwo,
         Self::KillAll,
@@ -73,6 +83,11 @@ impl Kind {
         Self::Delay,
         Self::Loss,
         Self::Narrow,
+        Self::PowerOne,
+        Self::PowerAll,
+        Self::SlowDisk,
+        Self::SyncFails,
+        Self::ClockJump,
     ];
 
     /// What it is called where faults are counted.
@@ -98,6 +113,11 @@ impl Kind {
             Self::Delay => "latency and jitter",
             Self::Loss => "loss",
             Self::Narrow => "narrow link",
+            Self::PowerOne => "power lost at a catalog",
+            Self::PowerAll => "power lost at all catalogs",
+            Self::SlowDisk => "slow disk",
+            Self::SyncFails => "fdatasync fails (EIO)",
+            Self::ClockJump => "jump of a wall clock",
         }
     }
 
@@ -105,8 +125,8 @@ impl Kind {
     pub const fn weight(self) -> u32 {
         match self {
             // While there is no majority little happens that could go wrong.
-            Self::KillAll | Self::KillTwo | Self::Rolling => 1,
-            Self::KillOne | Self::PauseCatalog | Self::Halves => 4,
+            Self::KillAll | Self::KillTwo | Self::Rolling | Self::PowerAll => 1,
+            Self::KillOne | Self::PowerOne | Self::PauseCatalog | Self::Halves => 4,
             _ => 2,
         }
     }
@@ -114,7 +134,7 @@ impl Kind {
     /// The longest that it lasts. A server that clients talk to is never silent for longer than they wait.
     pub const fn longest(self) -> Duration {
         match self {
-            Self::KillAll | Self::KillTwo => Duration::from_millis(2000),
+            Self::KillAll | Self::KillTwo | Self::PowerAll => Duration::from_millis(2000),
             Self::PauseEdge => Duration::from_millis(2500),
             Self::Rolling => Duration::from_millis(1200),
             _ => Duration::from_millis(6000),

@@ -11,8 +11,10 @@ use super::{
     effect::{Effect, View, merged},
     plan::Planned,
 };
-use crate::{checks::Violation, cluster::STOP_PATIENCE, cluster::TestCluster};
+use crate::{checks::Violation, cluster::STOP_PATIENCE, cluster::TestCluster, disk::Disk};
 
+/// How long a server may take to meet a sync that fails.
+const MEETS_EIO: Duration = Duration::from_millis(300);
 /// Lines of a server's log that tell why it ended.
 const LAST_WORDS: usize = 12;
 
@@ -20,6 +22,9 @@ const LAST_WORDS: usize = 12;
 #[derive(Debug)]
 pub struct World<'a> {
     cluster: &'a TestCluster,
+    disk: &'a Disk,
+    /// Of what a loss of power takes; the next one gets the next number.
+    seed: u64,
     view: View,
     active: BTreeMap<usize, Effect>,
     down: BTreeSet<String>,
@@ -32,11 +37,13 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     /// A cluster that is whole.
-    pub fn new(cluster: &'a TestCluster) -> Self {
+    pub fn new(cluster: &'a TestCluster, disk: &'a Disk, seed: u64) -> Self {
         let names = |kind: &str| cluster.cluster.nodes().into_iter().filter(|node| node.starts_with(kind)).collect();
         let (catalogs, orders, fronts) = (cluster.catalogs(), names("order"), names("frontend"));
         Self {
             cluster,
+            disk,
+            seed,
             view: View { catalogs, orders, fronts, leader: None },
             active: BTreeMap::new(),
             down: BTreeSet::new(),
@@ -114,6 +121,18 @@ impl<'a> World<'a> {
             down.difference(&self.down).cloned().partition(|node| hard(&node));
         let start: Vec<String> = self.down.difference(&down).cloned().collect();
         let mut failed = Vec::new();
+        let of = |node: &String, is: fn(&Effect) -> bool| {
+            self.active.values().any(|effect| is(effect) && effect.down.contains(node))
+        };
+        for node in down.difference(&self.down).filter(|node| of(node, |effect| effect.syncs_fail)) {
+            self.disk.fail_syncs(node);
+        }
+        if down.iter().any(|node| of(node, |effect| effect.syncs_fail)) {
+            // Time to meet one, and to end with the reason; who has nothing to sync is killed.
+            std::thread::sleep(MEETS_EIO);
+        }
+        let powerless: Vec<String> =
+            down.difference(&self.down).filter(|node| of(node, |effect| effect.powerless)).cloned().collect();
         tokio::task::block_in_place(|| {
             let cluster = &self.cluster.cluster;
             // All are signalled before the first is waited for.
@@ -123,7 +142,23 @@ impl<'a> World<'a> {
                 let all: Vec<_> = kills.into_iter().chain(stops.collect::<Vec<_>>()).collect();
                 all.into_iter().map(|(node, done)| (node, done.join().expect("ending does not panic"))).collect()
             });
-            failed.extend(ended.into_iter().filter_map(|(node, result)| Some((node.clone(), result.err()?))));
+            // Who has ended of EIO cannot be killed any more.
+            let ended = ended.into_iter().filter(|(node, _)| !powerless.contains(node));
+            failed.extend(ended.filter_map(|(node, result)| Some((node.clone(), result.err()?))));
+            for (node, seed) in powerless.iter().zip(self.seed..) {
+                if let Err(error) = self.disk.lose_power(node, seed) {
+                    failed.push((node.clone(), error));
+                }
+            }
+            for node in &self.view.catalogs {
+                self.disk.heal(node);
+            }
+            for (node, more) in self.active.values().flat_map(|effect| &effect.slow) {
+                self.disk.slow(node, *more);
+            }
+            for (node, off) in self.active.values().flat_map(|effect| &effect.clocks) {
+                self.disk.shift_clock(node, *off);
+            }
             for node in &start {
                 if let Err(error) = self.cluster.start_node(node) {
                     failed.push((node.clone(), error));
@@ -140,6 +175,7 @@ impl<'a> World<'a> {
                 failed.extend(result.err().map(|error| (node.clone(), error)));
             }
         });
+        self.seed = self.seed.wrapping_add(powerless.len() as u64);
         self.down = down;
         self.paused = paused.into_iter().filter(|node| !self.down.contains(node)).collect();
         for (node, error) in failed {

@@ -1,0 +1,114 @@
+//! `mutants`: runs episodes of faults against each deliberately broken variant of the store, until a check notices; a
+//! variant that none notices is a hole in the checks. `make faults-mutants` runs it, on a build of its own.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, ensure};
+use catalog_client::mutant::{Mutant, VARIABLE};
+use clap::Parser;
+use serde::Deserialize;
+
+/// Tries whether the checks notice broken variants of the store.
+#[derive(Debug, Parser)]
+#[command(name = "mutants", version)]
+struct Args {
+    /// This variant alone.
+    #[arg(long)]
+    only: Option<String>,
+    /// Episodes against one variant at most.
+    #[arg(long, default_value_t = 16)]
+    episodes: u64,
+    /// How long the load of one episode lasts, in seconds.
+    #[arg(long, default_value_t = 12)]
+    seconds: u64,
+    /// The seed of the first episode against each variant.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the figures of the episodes go.
+    #[arg(long, default_value = "run/mutants")]
+    out: PathBuf,
+}
+
+/// What an episode wrote, as far as it matters here.
+#[derive(Deserialize)]
+struct Summary {
+    episodes: Vec<Episode>,
+}
+
+#[derive(Deserialize)]
+struct Episode {
+    report: Report,
+    kept: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    violations: Vec<Violation>,
+}
+
+#[derive(Deserialize)]
+struct Violation {
+    property: String,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let chosen: Vec<Mutant> =
+        Mutant::ALL.into_iter().filter(|mutant| args.only.as_ref().is_none_or(|only| only == mutant.name())).collect();
+    let names = || Mutant::ALL.map(Mutant::name).join(", ");
+    ensure!(!chosen.is_empty(), "there is no such variant; there are {}", names());
+    let faults = std::env::current_exe()?.with_file_name("faults");
+    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    println!("mutants: SEED={seed}, up to {} episodes of {} s each", args.episodes, args.seconds);
+    ensure!(!found_in(&faults, &args, None, seed)?.1, "the store is called broken though no variant is on");
+    println!("  {:<26} nothing, as it should be", "(none)");
+    let mut caught = 0;
+    for mutant in &chosen {
+        let began = Instant::now();
+        let mut line = format!("NOT CAUGHT in {} episodes", args.episodes);
+        for episode in 0..args.episodes {
+            let (by, found) = found_in(&faults, &args, Some(*mutant), seed.wrapping_add(episode))?;
+            if found {
+                let by: Vec<String> = by.into_iter().collect();
+                caught += 1;
+                line =
+                    format!("{} after {:.0} s, episode {}", by.join(", "), began.elapsed().as_secs_f64(), episode + 1);
+                break;
+            }
+        }
+        println!("  {:<26} {line}", mutant.name());
+    }
+    println!("mutants: {caught} of {} caught", chosen.len());
+    Ok(if caught == chosen.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The checks that an episode against a variant violated, and whether there was any.
+fn found_in(faults: &Path, args: &Args, mutant: Option<Mutant>, seed: u64) -> anyhow::Result<(BTreeSet<String>, bool)> {
+    let out = args.out.join(mutant.map_or("none", Mutant::name));
+    let status = Command::new(faults)
+        .args(["--episodes", "1", "--seed", &seed.to_string(), "--seconds", &args.seconds.to_string(), "--out"])
+        .arg(&out)
+        // The servers inherit it.
+        .env(VARIABLE, mutant.map_or("", Mutant::name))
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run {}", faults.display()))?;
+    let file = out.join(format!("{seed}.json"));
+    let text = std::fs::read(&file).with_context(|| format!("{} left no figures ({status})", faults.display()))?;
+    let summary: Summary = serde_json::from_slice(&text)?;
+    let mut by = BTreeSet::new();
+    for episode in summary.episodes {
+        by.extend(episode.report.violations.into_iter().map(|violation| violation.property));
+        if let Some(kept) = episode.kept {
+            // What a broken store leaves is of no interest.
+            std::fs::remove_dir_all(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+        }
+    }
+    let found = !by.is_empty();
+    Ok((by, found))
+}
