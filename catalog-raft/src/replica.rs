@@ -126,6 +126,9 @@ fn config(layout: &Layout) -> anyhow::Result<Config> {
         election_timeout_min: ms(raft.election_min),
         election_timeout_max: ms(raft.election_max),
         enable_pre_vote: Some(true),
+        // A leader sends entries to followers before its own disk has them. One that lost power and led on in the same
+        // term would give the same log ids to other entries.
+        enable_leader_restore: Some(false),
         // We know how many bytes were appended, openraft does not: see take_snapshots.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: raft.log_kept_entries,

@@ -146,6 +146,12 @@ impl Trial {
         history.merge(self.watchers.finish().await);
         history.unserved.extend(self.unserved);
         let report = judge(&self.cluster, &self.before, &history, worked).await?;
+        if !report.violations.is_empty() {
+            let file = self.cluster.cluster.run_dir.join("history.txt");
+            if let Err(error) = std::fs::write(&file, format!("{history:#?}")) {
+                self.cluster.say(&format!("cannot keep the history in {}: {error}", file.display()));
+            }
+        }
         Ok((self.cluster, history, report))
     }
 }
@@ -161,17 +167,23 @@ pub async fn judge(
     worked: Duration,
 ) -> anyhow::Result<Report> {
     tell(cluster, history, worked);
-    let end = observe::observe(cluster, before).await?;
     let told = history.told.iter().flatten();
-    let report = Report {
+    let mut report = Report {
         operations: (history.writes.len() + history.reads.len()) as u64 + history.turned_away + history.unknown,
         unknowns: history.unknown,
         refusals: history.turned_away,
         reads_checked: history.reads.len() as u64,
         changes_checked: told.filter(|told| matches!(told, Told::Changes(..))).count() as u64,
         hashes_compared: history.samples.len() as u64,
-        violations: checks::violations(history, &end),
+        violations: Vec::new(),
     };
+    if let Err(error) = cluster.try_equal_hashes().await {
+        // What differs cannot be judged as one state.
+        report.violations.push(Violation { property: "replicas_agree", what: format!("{error:#}") });
+        return Ok(report);
+    }
+    let end = observe::observe(cluster, before).await?;
+    report.violations = checks::violations(history, &end);
     if report.violations.is_empty() {
         let last = &end.replicas[0];
         let (applied, orders, hash) = (last.applied, last.ledger.len(), &last.state_hash);

@@ -14,7 +14,6 @@ use crate::{
     checks::Violation,
     cluster::TestCluster,
     disk::Disk,
-    history::History,
     trial::{Report, Trial},
 };
 
@@ -90,23 +89,18 @@ async fn run(plan: Plan) -> Episode {
     };
     let (log, exits) = inject(&trial, &disk, &plan, &mut episode.faults).await;
     trial.faults_ended().await;
-    let (report, history) = match trial.judge().await {
-        Ok((cluster, history, report)) => {
+    episode.report = match trial.judge().await {
+        Ok((cluster, _, report)) => {
             cluster.set_kept(!exits.is_empty() || !report.violations.is_empty());
-            (report, history)
+            report
         }
-        Err(error) => {
-            (Report { violations: vec![harness(format!("{error:#}"))], ..Report::default() }, History::default())
-        }
+        Err(error) => Report { violations: vec![harness(format!("{error:#}"))], ..Report::default() },
     };
-    episode.report = report;
     episode.report.violations.extend(exits);
     if !episode.report.violations.is_empty() {
         let violations: String = episode.report.violations.iter().map(|one| format!("{one}\n")).collect();
-        let writing = std::fs::write(folder.join("faults.log"), format!("{plan:#?}\n{log}\n{violations}"))
-            .and_then(|()| std::fs::write(folder.join("history.txt"), format!("{history:#?}")));
-        if let Err(error) = writing {
-            println!("cannot keep the history in {}: {error}", folder.display());
+        if let Err(error) = std::fs::write(folder.join("faults.log"), format!("{plan:#?}\n{log}\n{violations}")) {
+            println!("cannot keep the plan in {}: {error}", folder.display());
         }
         episode.kept = Some(folder);
     }
