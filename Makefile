@@ -114,4 +114,4 @@ faults: build ## faults at random, overlapping, under load, all checks [MINUTES=
 # The broken variants have a folder of their own: nothing that is started by another target comes from there.
 faults-mutants: build ## breaks the store on purpose in twelve ways, and says which check notices [ONLY=dedup-skipped]
 	@.ci/with-target .ci/build $(BUILT)-mutants --features catalog-raft/mutants,order/mutants,frontend/mutants
-	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-mutants' $(BUILT)/mutants $(if $(ONLY),--only '$(ONLY)')
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-mutants' RUST_BACKTRACE=0 $(BUILT)/mutants $(if $(ONLY),--only '$(ONLY)')

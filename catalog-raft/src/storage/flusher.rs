@@ -25,8 +25,8 @@ use crate::raft::{LogId, TypeConfig, Vote};
 /// batches), so a sender never finds the queue full but when the disk stalls for seconds; it then waits, which is
 /// the pressure wanted, and cannot deadlock: this thread needs nothing of the runtime.
 const QUEUE: usize = 4096;
-/// How much earlier [`Mutant::AckBeforeFsync`] tells: as long as a sync may take on a busy disk.
-const EARLY: Duration = Duration::from_millis(20);
+/// How much earlier [`Mutant::AckBeforeFsync`] tells, at most.
+const EARLY: Duration = Duration::from_millis(200);
 /// A sync that takes longer is logged: election time-outs are near.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
 
@@ -156,14 +156,16 @@ impl Drop for Flusher {
 
 fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushStats) {
     let mut batch = Vec::new();
+    let mut last = Instant::now();
     while let Ok(first) = receiver.recv() {
         batch.push(first);
         batch.extend(receiver.try_iter().take(QUEUE));
-        if Mutant::AckBeforeFsync.is_on() {
-            acknowledge_early(&mut batch);
+        if Mutant::AckBeforeFsync.is_on() && acknowledge_early(&mut batch, last) {
+            continue;
         }
         let started = Instant::now();
         db.sync();
+        last = Instant::now();
         let time = started.elapsed();
         stats.count(batch.len(), time);
         if time > SLOW_SYNC {
@@ -176,11 +178,12 @@ fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushSta
     }
 }
 
-/// What [`Mutant::AckBeforeFsync`] breaks: appends are told before the sync, which then serves only the others.
-fn acknowledge_early(batch: &mut Vec<Flush>) {
+/// What [`Mutant::AckBeforeFsync`] breaks: appends are told before the sync, and there is none as long as the `last` one
+/// was lately. Returns whether to do without.
+fn acknowledge_early(batch: &mut Vec<Flush>, last: Instant) -> bool {
     let early: Vec<Flush> = batch.extract_if(.., |flush| matches!(flush, Flush::Append { .. })).collect();
     early.into_iter().for_each(tell);
-    thread::sleep(EARLY);
+    batch.is_empty() && last.elapsed() < EARLY
 }
 
 /// Marks what the sync has made durable, in order.

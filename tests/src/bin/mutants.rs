@@ -13,6 +13,13 @@ use catalog_client::mutant::{Mutant, VARIABLE};
 use clap::Parser;
 use serde::Deserialize;
 
+/// Named tests of `tests/faults` that hunt for one thing.
+const NAMED: [&str; 3] = [
+    "disk::all_replicas_that_lose_power_at_once_lose_nothing_that_was_acknowledged",
+    "disk::a_vote_is_not_forgotten_with_the_power",
+    "disk::an_installation_that_is_interrupted_at_any_step_is_finished_or_begun_again",
+];
+
 /// Tries whether the checks notice broken variants of the store.
 #[derive(Debug, Parser)]
 #[command(name = "mutants", version)]
@@ -66,12 +73,19 @@ fn main() -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("mutants: SEED={seed}, up to {} episodes of {} s each", args.episodes, args.seconds);
     ensure!(!found_in(&faults, &args, None, seed)?.1, "the store is called broken though no variant is on");
+    ensure!(names_in(&named(&NAMED, None)?).is_empty(), "a named test fails though no variant is on");
     println!("  {:<26} nothing, as it should be", "(none)");
     let mut caught = 0;
     for mutant in &chosen {
         let began = Instant::now();
         let mut line = format!("NOT CAUGHT in {} episodes", args.episodes);
-        for episode in 0..args.episodes {
+        let by = names_in(&named(tests_for(*mutant), Some(*mutant))?);
+        let found_by_name = !by.is_empty();
+        if found_by_name {
+            caught += 1;
+            line = format!("{} after {:.0} s, a named test", joined(by), began.elapsed().as_secs_f64());
+        }
+        for episode in 0..if found_by_name { 0 } else { args.episodes } {
             let (by, found) = found_in(&faults, &args, Some(*mutant), seed.wrapping_add(episode))?;
             if found {
                 let by: Vec<String> = by.into_iter().collect();
@@ -85,6 +99,54 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     println!("mutants: {caught} of {} caught", chosen.len());
     Ok(if caught == chosen.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The named tests that are made for a variant: what chance would need long for.
+fn tests_for(mutant: Mutant) -> &'static [&'static str] {
+    match mutant {
+        Mutant::AckBeforeFsync | Mutant::PurgeBeforeSnapshot => &NAMED[..1],
+        Mutant::VoteNotSynced => &NAMED[1..2],
+        Mutant::SnapshotOlderMeta => &NAMED[2..],
+        _ => &[],
+    }
+}
+
+/// Runs named tests against a variant; gives what they print.
+fn named(tests: &[&str], mutant: Option<Mutant>) -> anyhow::Result<String> {
+    if tests.is_empty() {
+        return Ok(String::new());
+    }
+    let output = Command::new("cargo")
+        .args(["test", "--locked", "--quiet", "-p", "tests", "--test", "faults", "--", "--exact", "--nocapture"])
+        .args(tests)
+        .env(VARIABLE, mutant.map_or("", Mutant::name))
+        .stderr(Stdio::piped())
+        .output()
+        .context("cannot run cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(text.contains("test result"), "the named tests could not be run: {text}");
+    Ok(if output.status.success() { String::new() } else { text })
+}
+
+/// The checks that a named test says were violated; its own word otherwise.
+fn names_in(text: &str) -> BTreeSet<String> {
+    let mut by = BTreeSet::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.contains("promises were broken:") {
+            let broken = lines.by_ref().take_while(|line| line.contains(": ") && !line.starts_with("note"));
+            by.extend(broken.filter_map(|line| line.split_once(": ")).map(|(property, _)| property.to_owned()));
+        }
+    }
+    let failed = || text.lines().filter_map(|line| line.split_once("panicked at")).map(|(thread, _)| thread);
+    if by.is_empty() {
+        by.extend(failed().filter_map(|thread| thread.split('\'').nth(1)).map(str::to_owned));
+    }
+    by
+}
+
+fn joined(by: BTreeSet<String>) -> String {
+    by.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The checks that an episode against a variant violated, and whether there was any.

@@ -145,8 +145,8 @@ impl<'a> World<'a> {
             // Who has ended of EIO cannot be killed any more.
             let ended = ended.into_iter().filter(|(node, _)| !powerless.contains(node));
             failed.extend(ended.filter_map(|(node, result)| Some((node.clone(), result.err()?))));
-            for (node, seed) in powerless.iter().zip(self.seed..) {
-                if let Err(error) = self.disk.lose_power(node, seed) {
+            for node in &powerless {
+                if let Err(error) = self.disk.lose_power(node, self.seed) {
                     failed.push((node.clone(), error));
                 }
             }
@@ -175,7 +175,7 @@ impl<'a> World<'a> {
                 failed.extend(result.err().map(|error| (node.clone(), error)));
             }
         });
-        self.seed = self.seed.wrapping_add(powerless.len() as u64);
+        self.seed = self.seed.wrapping_add(1);
         self.down = down;
         self.paused = paused.into_iter().filter(|node| !self.down.contains(node)).collect();
         for (node, error) in failed {
