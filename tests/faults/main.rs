@@ -1,6 +1,7 @@
 //! Each kind of fault by name on real processes, and a short run of faults drawn from a seed.
 
 mod clock;
+mod damage;
 mod disk;
 mod hostile;
 mod network;
