@@ -115,7 +115,7 @@ impl History {
         }
         // An idle bookmark that claims one revision more than was told.
         let ahead = u64::from(Mutant::BookmarkAhead.is_on() && events.is_empty());
-        Ok(Stretch { upto: kept.upto.max(after) + ahead, events })
+        Ok(Stretch { upto: (kept.upto + ahead).max(after), events })
     }
 
     /// Where it ends, and a way to wait for more.
