@@ -159,6 +159,8 @@ pub struct Replica {
     pub state_hash: String,
     /// Units in stock, read at the replica's own port.
     pub stock: BTreeMap<Item, i64>,
+    /// Costs, likewise.
+    pub costs: BTreeMap<Item, u64>,
     /// Its ledger, in order.
     pub ledger: Vec<LedgerOrder>,
 }

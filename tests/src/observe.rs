@@ -81,11 +81,13 @@ pub async fn observe(cluster: &TestCluster, before: &BTreeMap<Item, (i64, u64)>)
     let mut replicas = Vec::new();
     for node in &cluster.cluster.layout.catalogs {
         let status = cluster.try_status(&node.name).await?;
+        let books = books(&client, &cluster.url(&node.name)).await?;
         replicas.push(Replica {
             name: node.name.clone(),
             applied: status.applied,
             state_hash: status.state_hash,
-            stock: stock(&client, &cluster.url(&node.name)).await?,
+            stock: books.iter().map(|(item, (stock, _))| (*item, *stock)).collect(),
+            costs: books.iter().map(|(item, (_, cost))| (*item, *cost)).collect(),
             ledger: own_ledger(&cluster.cluster.layout.cluster, node).await?,
         });
     }

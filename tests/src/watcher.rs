@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -26,13 +26,15 @@ use tokio::{
 
 use crate::{
     Client, Request,
-    history::{History, Item, Sample, Told},
+    history::{History, Item, MAX_SURPRISES, Sample, Told},
 };
 
 /// How long a stream is kept before it is broken off, in milliseconds.
 const KEPT_MS: std::ops::Range<u64> = 300..4000;
 /// The pause before a stream that broke is opened again, and between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long followers may take to be told of the last change.
+const LAST_CHANGES_WITHIN: Duration = Duration::from_secs(20);
 /// Between two looks at the hashes of all replicas.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// How long a replica may take to tell its hash.
@@ -58,6 +60,8 @@ struct ChangeJson {
 #[derive(Debug)]
 pub struct Watchers {
     enough: Arc<AtomicBool>,
+    /// How far each follower has been told.
+    told_upto: Vec<Arc<AtomicU64>>,
     tasks: Vec<JoinHandle<History>>,
 }
 
@@ -67,23 +71,38 @@ impl Watchers {
         let enough = Arc::new(AtomicBool::new(false));
         let rng = |at: u64| StdRng::seed_from_u64(seed ^ (0x5eed_0000 + at));
         let mut tasks = Vec::new();
+        let told_upto: Vec<_> = (0..=layout.frontends.len()).map(|_| Arc::new(AtomicU64::new(0))).collect();
         for (at, node) in (0..).zip(&layout.frontends) {
             let front = format!("http://{}", node.listen);
-            tasks.push(tokio::spawn(follow_front(front, rng(at), enough.clone())));
+            tasks.push(tokio::spawn(follow_front(front, rng(at), enough.clone(), told_upto[tasks.len()].clone())));
         }
-        tasks.push(tokio::spawn(follow_catalog(way_to(layout), rng(1000), enough.clone())));
+        tasks.push(tokio::spawn(follow_catalog(
+            way_to(layout),
+            rng(1000),
+            enough.clone(),
+            told_upto[tasks.len()].clone(),
+        )));
         let replicas = layout.catalogs.iter().map(|node| (node.name.clone(), node.listen_client.clone())).collect();
         tasks.push(tokio::spawn(sample(replicas, enough.clone())));
-        Self { enough, tasks }
+        Self { enough, told_upto, tasks }
     }
 
-    /// Ends them.
+    /// Ends them once each has been told of everything up to `last`, or has had more than time enough for it.
     ///
     /// # Panics
     /// When one panicked.
-    pub async fn finish(self) -> History {
-        self.enough.store(true, Relaxed);
+    pub async fn finish(self, last: Revision) -> History {
         let mut all = History::default();
+        let give_up = Instant::now() + LAST_CHANGES_WITHIN;
+        let behind = || self.told_upto.iter().filter(|upto| upto.load(Relaxed) < last).count();
+        while behind() > 0 && Instant::now() < give_up {
+            sleep(PAUSE).await;
+        }
+        if behind() > 0 {
+            let told = &self.told_upto;
+            all.unserved.push(format!("followers were told up to {told:?} only, not up to revision {last}"));
+        }
+        self.enough.store(true, Relaxed);
         for task in self.tasks {
             all.merge(task.await.expect("a follower does not panic"));
         }
@@ -102,18 +121,29 @@ pub fn way_to(layout: &Layout) -> Catalog {
     Catalog::new(Options { cluster: layout.cluster.clone(), sender: "tests".to_owned(), replicas })
 }
 
-async fn follow_front(front: String, mut rng: StdRng, enough: Arc<AtomicBool>) -> History {
+async fn follow_front(front: String, mut rng: StdRng, enough: Arc<AtomicBool>, upto: Arc<AtomicU64>) -> History {
     let client = Client::without_pool();
     let mut told = Vec::new();
+    let mut surprises = Vec::new();
     let mut position = None;
     while !enough.load(Relaxed) {
         let until = Instant::now() + Duration::from_millis(rng.random_range(KEPT_MS));
         // Whatever broke it: the next stream goes on from the position.
-        let _ = follow_stream(&client, &front, &mut position, &mut told, until, &enough).await;
+        if let Err(error) = follow_stream(&client, &front, &mut position, &mut told, until, &enough, &upto).await
+            && let Some(Strange(what)) = error.downcast_ref()
+            && surprises.len() < MAX_SURPRISES
+        {
+            surprises.push(format!("a follower of {front}: {what}"));
+        }
         sleep(PAUSE).await;
     }
-    History { told: vec![told], ..History::default() }
+    History { told: vec![told], surprises, ..History::default() }
 }
+
+/// What no follower should ever be answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Strange(String);
 
 async fn follow_stream(
     client: &Client,
@@ -122,6 +152,7 @@ async fn follow_stream(
     told: &mut Vec<Told>,
     until: Instant,
     enough: &AtomicBool,
+    upto: &AtomicU64,
 ) -> anyhow::Result<()> {
     let after = match *position {
         Some(after) => {
@@ -140,14 +171,18 @@ async fn follow_stream(
     if answer.status() == 410 {
         *position = None;
     }
-    anyhow::ensure!(answer.status() == 200, "{}", answer.status());
+    match answer.status().as_u16() {
+        200 => {}
+        status @ (410 | 429 | 503) => bail!("{status}"),
+        status => return Err(Strange(format!("status {status}")).into()),
+    }
     let mut bytes = answer.bytes_stream();
     let mut text = String::new();
     while !enough.load(Relaxed) {
         let Ok(Some(more)) = timeout_at(until, bytes.next()).await else { break };
         text.push_str(std::str::from_utf8(&more?)?);
         while let Some((message, rest)) = text.split_once("\n\n") {
-            let next = read_message(message)?;
+            let next = read_message(message).map_err(|error| Strange(format!("{error:#}: {message}")))?;
             text = rest.to_owned();
             let Some(next) = next else {
                 *position = None;
@@ -155,6 +190,7 @@ async fn follow_stream(
             };
             if let Told::Changes(revision, _) | Told::Bookmark(revision) = next {
                 *position = Some(revision);
+                upto.store(revision, Relaxed);
             }
             told.push(next);
         }
@@ -188,7 +224,12 @@ async fn present(client: &Client, front: &str) -> anyhow::Result<Revision> {
     Ok(revision.to_str()?.parse()?)
 }
 
-async fn follow_catalog(catalog: Catalog, mut rng: StdRng, enough: Arc<AtomicBool>) -> History {
+async fn follow_catalog(
+    catalog: Catalog,
+    mut rng: StdRng,
+    enough: Arc<AtomicBool>,
+    told_upto: Arc<AtomicU64>,
+) -> History {
     let mut told = Vec::new();
     let mut position: Option<Revision> = None;
     while !enough.load(Relaxed) {
@@ -204,6 +245,7 @@ async fn follow_catalog(catalog: Catalog, mut rng: StdRng, enough: Arc<AtomicBoo
                 Ok(Update::Events { upto, events, .. }) => {
                     told.extend(events.iter().map(changes_of));
                     told.push(Told::Bookmark(upto));
+                    told_upto.store(upto, Relaxed);
                     position = Some(upto);
                 }
                 Ok(Update::Disconnected { .. }) => told.extend(position.map(Told::Resumed)),

@@ -14,11 +14,16 @@ use clap::Parser;
 use serde::Deserialize;
 
 /// Named tests of `tests/faults` that hunt for one thing.
-const NAMED: [&str; 3] = [
+const NAMED: [&str; 5] = [
     "disk::all_replicas_that_lose_power_at_once_lose_nothing_that_was_acknowledged",
     "disk::a_vote_is_not_forgotten_with_the_power",
     "disk::an_installation_that_is_interrupted_at_any_step_is_finished_or_begun_again",
+    "network::edges::a_front_end_cut_from_its_stream_shows_no_past",
+    "network::edges::a_front_end_with_a_deposed_leader_shows_no_past",
 ];
+
+/// What an episode may say of a sound store on a machine that is too busy: no proof that a check has noticed.
+const NO_PROOF: [&str; 2] = ["judged", "liveness"];
 
 /// Tries whether the checks notice broken variants of the store.
 #[derive(Debug, Parser)]
@@ -106,7 +111,8 @@ fn tests_for(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
         Mutant::AckBeforeFsync | Mutant::PurgeBeforeSnapshot => &NAMED[..1],
         Mutant::VoteNotSynced => &NAMED[1..2],
-        Mutant::SnapshotOlderMeta => &NAMED[2..],
+        Mutant::SnapshotOlderMeta => &NAMED[2..3],
+        Mutant::FreshnessIgnored => &NAMED[3..],
         _ => &[],
     }
 }
@@ -171,6 +177,7 @@ fn found_in(faults: &Path, args: &Args, mutant: Option<Mutant>, seed: u64) -> an
             std::fs::remove_dir_all(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
         }
     }
+    by.retain(|property| !NO_PROOF.contains(&property.as_str()));
     let found = !by.is_empty();
     Ok((by, found))
 }

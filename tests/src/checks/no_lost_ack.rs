@@ -1,8 +1,9 @@
-//! Every order that was acknowledged stands in every ledger, at the revision that was acknowledged.
+//! Every order that was acknowledged stands in every ledger, at the revision that was acknowledged; and every item costs
+//! what it was last set to.
 
 use std::collections::HashMap;
 
-use super::{Verdict, broken, ledgers};
+use super::{Verdict, broken, ledgers, replay::Replay};
 use crate::history::{Final, History, Outcome};
 
 /// See the file's head.
@@ -23,6 +24,18 @@ pub fn check(history: &History, end: &Final) -> Verdict {
             }
         }
     }
+    let replay = Replay::of(history, end);
+    for replica in &end.replicas {
+        for (item, cost) in &replica.costs {
+            if !replay.may_cost(*item, replica.applied, *cost) {
+                let name = &replica.name;
+                return broken(
+                    "no_lost_ack",
+                    format_args!("item {item} costs {cost} at {name}, which was not set last"),
+                );
+            }
+        }
+    }
     Ok(())
 }
 
@@ -32,6 +45,13 @@ mod tests {
         super::testing::{spoil_ledgers, story},
         *,
     };
+
+    #[test]
+    fn rejects_a_cost_that_was_set_in_vain() {
+        let (history, mut end) = story();
+        end.replicas[2].costs.insert(2, 20);
+        assert!(check(&history, &end).is_err());
+    }
 
     #[test]
     fn rejects_an_acknowledged_order_that_is_nowhere() {

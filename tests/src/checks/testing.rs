@@ -68,6 +68,7 @@ pub(super) fn story() -> (History, Final) {
         applied: 9,
         state_hash: "9f0c".to_owned(),
         stock: BTreeMap::from([(1, 4), (2, 6)]),
+        costs: BTreeMap::from([(1, 10), (2, 7)]),
         ledger: ledger.clone(),
     };
     let replicas = ["catalog-1", "catalog-2", "catalog-3"].map(replica).to_vec();
