@@ -3,6 +3,7 @@
 pub mod api;
 pub mod catalog;
 pub mod founding;
+mod handover;
 pub mod items;
 pub mod network;
 pub mod peers;

@@ -32,6 +32,7 @@ use crate::{
     proposals::Proposals,
     raft::Raft,
     reads::{Parts, Reads},
+    storage::Space,
     watch,
 };
 
@@ -57,6 +58,8 @@ pub struct Peers {
     pub raft: Raft,
     /// Where received snapshots go.
     pub snapshots: PathBuf,
+    /// The space on the disk.
+    pub space: Arc<Space>,
     /// The way to the log.
     pub proposals: Proposals,
     /// The way to the state.
@@ -102,7 +105,7 @@ impl Peers {
             Purpose::Probe => founding::answer_probe(&self.raft, reader, writer).await,
             Purpose::Client => self.requests(reader, writer).await,
             Purpose::Watch => watch::serve(self.reads.state().history(), reader, writer).await,
-            purpose => serve_raft(&self.raft, &self.snapshots, purpose, reader, writer).await,
+            purpose => serve_raft(&self.raft, &self.snapshots, &self.space, purpose, reader, writer).await,
         }
     }
 

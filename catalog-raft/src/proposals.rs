@@ -15,7 +15,10 @@ use catalog_client::{
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::time::Instant;
 
-use crate::raft::{Batch, Commands, Raft};
+use crate::{
+    raft::{Batch, Commands, Raft},
+    storage::Space,
+};
 
 /// Submissions (each of 1 to [`MAX_SUBMIT`] commands) that may wait; one more is refused as overloaded.
 const WAITING: usize = 512;
@@ -31,18 +34,20 @@ const IN_FLIGHT: usize = 1;
 #[derive(Debug, Clone)]
 pub struct Proposals {
     waiting: Batcher<Vec<Command>, Vec<Answer>, Refusal>,
+    name: Arc<str>,
+    space: Arc<Space>,
 }
 
 impl Proposals {
-    /// Proposes through `raft`.
-    pub fn new(raft: Raft) -> Self {
+    /// Proposes through `raft` as the replica `name`, while there is `space` to store it.
+    pub fn new(name: &str, raft: Raft, space: Arc<Space>) -> Self {
         let raft = Arc::new(raft);
         let limits = Limits { queued: WAITING, batch: TOGETHER, in_flight: IN_FLIGHT };
         let waiting = Batcher::new(limits, move |submissions, _deadline| {
             let raft = raft.clone();
             async move { propose_all(&raft, submissions).await }
         });
-        Self { waiting }
+        Self { waiting, name: name.into(), space }
     }
 
     /// Has commands committed, in order, and gives their answers.
@@ -52,6 +57,9 @@ impl Proposals {
     pub async fn submit(&self, commands: Vec<Command>, wait: Duration) -> Result<Vec<Answer>, Refusal> {
         if commands.is_empty() || commands.len() > MAX_SUBMIT {
             return Err(Refusal::Invalid(format!("{} commands in one request, not 1 to {MAX_SUBMIT}", commands.len())));
+        }
+        if self.space.is_low() {
+            return Err(Refusal::Unavailable(format!("{}: {}", self.name, self.space)));
         }
         self.waiting.run(commands, Instant::now() + wait).await.map_err(|reason| match reason {
             NoResult::Full => Refusal::Overloaded,

@@ -9,18 +9,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
-use catalog_client::{
-    NodeId,
-    client::{Catalog, Options, Peer},
-};
+use anyhow::Context;
+use catalog_client::client::{Catalog, Options, Peer};
 use cluster_config::{CatalogNode, Layout, server};
-use openraft::{Config, ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     api::{self, Api},
-    founding, items,
+    founding, handover, items,
     network::{Identity, Network},
     peers::{self, Peers},
     proposals::Proposals,
@@ -35,8 +32,6 @@ const PURGE_TOGETHER: u64 = 4096;
 const ENTRIES_A_MESSAGE: u64 = 1024;
 /// How often it is looked whether a snapshot is due.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
-/// How long a leader that goes waits for another one.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long requests under way may take once the replica goes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 
@@ -59,6 +54,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         incarnation: db.incarnation(),
     });
     let tail = usize::try_from(layout.raft.log_cache_bytes).context("log_cache_bytes is too large")?;
+    let space = db.space().clone();
     let log = LogStore::open(db.clone(), tail)?;
     let machine = StateMachine::open(db).with_context(|| {
         format!("the state in {} cannot be read; replace {} by a new id", data.display(), node.name)
@@ -67,15 +63,17 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
     let network = Network(identity.clone());
-    let raft = Raft::new(node.id, config, network, log.clone(), machine).await?;
+    space.watch()?;
+    let raft = Raft::new(node.id, config, network.clone(), log.clone(), machine).await?;
     let reads = Reads::new(&node.name, raft.clone(), state, way_to_all(&layout, &node.name));
-    let proposals = Proposals::new(raft.clone());
+    let proposals = Proposals::new(&node.name, raft.clone(), space.clone());
     let snapshots = data.join(SNAPSHOTS);
     let loaded = Arc::new(AtomicBool::new(false));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
         raft: raft.clone(),
         snapshots,
+        space: space.clone(),
         proposals: proposals.clone(),
         reads: reads.clone(),
         loaded: loaded.clone(),
@@ -96,6 +94,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     }));
     tokio::spawn(end_with(raft.clone()));
     tokio::spawn(take_snapshots(raft.clone(), log, reads.state().clone(), layout.clone()));
+    tokio::spawn(handover::when_full(raft.clone(), network, space));
 
     tokio::select! {
         result = async {
@@ -106,7 +105,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     }
 
     api.draining.store(true, Ordering::Relaxed);
-    hand_over(&raft).await;
+    handover::before_the_end(&raft).await;
     let _ = shutdown.send(());
     if timeout(DRAIN_PATIENCE, async { tokio::join!(proposals.close(), serving_clients) }).await.is_err() {
         tracing::warn!("requests were still under way after {DRAIN_PATIENCE:?}");
@@ -188,38 +187,5 @@ async fn take_snapshots(raft: Raft, log: LogStore, state: Arc<State>, layout: La
         if due && applied > snapshot && raft.trigger().snapshot().await.is_err() {
             return;
         }
-    }
-}
-
-/// Hands the leadership to the voter that is furthest on, and waits until somebody else leads.
-async fn hand_over(raft: &Raft) {
-    let metrics = raft.metrics().borrow_watched().clone();
-    if metrics.state != ServerState::Leader {
-        return;
-    }
-    let own = metrics.id;
-    let voters: Vec<NodeId> = metrics.membership_config.voter_ids().filter(|id| *id != own).collect();
-    let matched = |id: &NodeId| metrics.replication.as_ref().and_then(|all| all.get(id).copied().flatten());
-    let Some(successor) = voters.iter().copied().max_by_key(|id| matched(id).map(|log_id| log_id.index)) else {
-        return;
-    };
-    tracing::info!("handing the leadership to replica {successor}");
-    let transferred = async {
-        raft.trigger().transfer_leader(successor).await.map_err(anyhow::Error::from)?;
-        let mut server = raft.server_metrics();
-        loop {
-            let leader = server.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != own) {
-                return Ok(());
-            }
-            if server.changed().await.is_err() {
-                bail!("Raft has ended");
-            }
-        }
-    };
-    match timeout(HANDOVER_PATIENCE, transferred).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("the leadership could not be handed over: {error}"),
-        Err(_) => tracing::warn!("nobody took the leadership within {HANDOVER_PATIENCE:?}"),
     }
 }

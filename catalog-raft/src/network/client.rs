@@ -123,6 +123,15 @@ impl Link {
         timeout(patience, exchange).await.unwrap_or_else(|_| Err(unreachable(timed_out("a vote"))))
     }
 
+    /// Whether the peer has space on its disk.
+    ///
+    /// # Errors
+    /// When it does not say within `patience`.
+    pub async fn has_space(&mut self, patience: Duration) -> io::Result<bool> {
+        let frame = self.ask(kind::SPACE, &[], kind::HAS_SPACE, patience).await.map_err(io::Error::other)?;
+        decode(&frame.payload)
+    }
+
     async fn send_snapshot(&mut self, vote: Vote, snapshot: Snapshot) -> io::Result<Vote> {
         let mut connected = self.connect(Purpose::RaftSnapshot).await?;
         let begin = SnapshotBegin {

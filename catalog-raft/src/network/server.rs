@@ -1,6 +1,6 @@
 //! The answering side: each connection is handed to Raft until it breaks.
 
-use std::{io, path::Path, pin::pin, time::Duration};
+use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use catalog_client::{
@@ -19,7 +19,7 @@ use tokio::{
 use super::wire::{Append, Appended, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind};
 use crate::{
     raft::{Raft, Snapshot, SnapshotMeta, StoredMembership},
-    storage::SnapshotReceiver,
+    storage::{SnapshotReceiver, Space},
 };
 
 /// How long answers to a peer that has closed may still take. While a snapshot is being installed Raft answers nobody,
@@ -50,23 +50,31 @@ pub struct Identity {
 pub async fn serve_raft(
     raft: &Raft,
     snapshots: &Path,
+    space: &Arc<Space>,
     purpose: Purpose,
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 ) -> io::Result<()> {
     match purpose {
-        Purpose::RaftData | Purpose::RaftHeartbeat => serve_appends(raft, reader, writer).await,
-        Purpose::RaftVote => serve_votes(raft, reader, writer).await,
-        Purpose::RaftSnapshot => receive_snapshot(raft, snapshots, reader, writer).await,
+        Purpose::RaftData | Purpose::RaftHeartbeat => serve_appends(raft, space, reader, writer).await,
+        Purpose::RaftVote => serve_votes(raft, space, reader, writer).await,
+        Purpose::RaftSnapshot => receive_snapshot(raft, snapshots, space, reader, writer).await,
         other => Err(invalid(format!("{other:?} is no purpose of Raft"))),
     }
 }
 
-async fn serve_appends(raft: &Raft, reader: FrameReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
+async fn serve_appends(
+    raft: &Raft,
+    space: &Arc<Space>,
+    reader: FrameReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    let space = space.clone();
     let (ended, has_ended) = oneshot::channel();
-    let requests = stream::unfold((reader, ended), |(mut reader, ended)| async move {
-        match reader.next().await.and_then(|frame| frame.map(request).transpose()) {
-            Ok(Some(request)) => Some((request, (reader, ended))),
+    let requests = stream::unfold((reader, ended, space), |(mut reader, ended, space)| async move {
+        let next = reader.next().await.and_then(|frame| frame.map(request).transpose());
+        match next.and_then(|request| storable(request, &space)) {
+            Ok(Some(request)) => Some((request, (reader, ended, space))),
             end => {
                 // Nobody waits for it when the answers have failed first.
                 let _ = ended.send(end.map(drop));
@@ -97,7 +105,20 @@ async fn serve_appends(raft: &Raft, reader: FrameReader<OwnedReadHalf>, mut writ
     }
 }
 
-fn request(frame: Frame) -> io::Result<openraft::raft::AppendEntriesRequest<crate::raft::TypeConfig>> {
+/// Refuses entries for which there is no space by ending the connection: the leader comes back with them. Heartbeats
+/// have a connection of their own, so this replica stays a follower.
+fn storable(request: Option<Appends>, space: &Space) -> io::Result<Option<Appends>> {
+    match request {
+        Some(request) if !request.entries.is_empty() && space.is_out() => {
+            Err(io::Error::new(io::ErrorKind::StorageFull, space.to_string()))
+        }
+        other => Ok(other),
+    }
+}
+
+type Appends = openraft::raft::AppendEntriesRequest<crate::raft::TypeConfig>;
+
+fn request(frame: Frame) -> io::Result<Appends> {
     match frame.kind {
         kind::APPEND => Append::decode(&frame.payload),
         other => Err(invalid(format!("an unexpected frame {other} among appends"))),
@@ -106,6 +127,7 @@ fn request(frame: Frame) -> io::Result<openraft::raft::AppendEntriesRequest<crat
 
 async fn serve_votes(
     raft: &Raft,
+    space: &Space,
     mut reader: FrameReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,
 ) -> io::Result<()> {
@@ -121,6 +143,7 @@ async fn serve_votes(
                 let cast = Cast::from(raft.pre_vote(ballot.into()).await.map_err(io::Error::other)?);
                 write_frame(&mut writer, kind::CAST, &encode(&cast)).await?;
             }
+            kind::SPACE => write_frame(&mut writer, kind::HAS_SPACE, &encode(&!space.is_low())).await?,
             kind::TRANSFER => {
                 let transfer: Transfer = decode(&frame.payload)?;
                 let answer = match raft.handle_transfer_leader(transfer.into()).await.map_err(io::Error::other)? {
@@ -144,6 +167,7 @@ async fn serve_votes(
 async fn receive_snapshot(
     raft: &Raft,
     folder: &Path,
+    space: &Space,
     mut reader: FrameReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,
 ) -> io::Result<()> {
@@ -151,6 +175,11 @@ async fn receive_snapshot(
         Some(frame) if frame.kind == kind::SNAPSHOT_BEGIN => decode::<SnapshotBegin>(&frame.payload)?,
         _ => return Err(invalid("a snapshot that does not begin".to_owned())),
     };
+    // Beside the file, its rows: both lie there until the file is followed by a newer one.
+    if !space.has_room_for(begin.length.saturating_mul(2)) {
+        tracing::warn!("a snapshot of {} bytes is not received: {space}", begin.length);
+        return Err(io::Error::new(io::ErrorKind::StorageFull, space.to_string()));
+    }
     let mut receiver = SnapshotReceiver::begin(folder, begin.length).await?;
     loop {
         match next_in_time(&mut reader).await? {

@@ -37,6 +37,10 @@ pub mod kind {
     pub const SNAPSHOT_INSTALLED: u8 = 20;
     /// A chunk is on its way to the disk: send the next.
     pub const SNAPSHOT_TAKEN: u8 = 21;
+    /// Whether there is space on the disk, asked by a leader that has none.
+    pub const SPACE: u8 = 22;
+    /// The answer: a `bool`.
+    pub const HAS_SPACE: u8 = 23;
 }
 
 /// AppendEntries; without entries a heartbeat, or a commit alone.

@@ -15,7 +15,10 @@ use rocksdb::{
     Options, WriteBatch,
 };
 
-use super::keys::{self, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION};
+use super::{
+    keys::{self, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION},
+    space::Space,
+};
 
 /// The folder of the database inside the replica's folder; the mark and the snapshots lie beside it.
 const DB_FOLDER: &str = "db";
@@ -52,6 +55,9 @@ const MAX_OPEN_FILES: i32 = 512;
 /// RocksDB's own log file: bytes of one, and how many.
 const INFO_LOG_BYTES: usize = 4 << 20;
 const INFO_LOGS: usize = 2;
+
+/// How RocksDB says that the disk is full.
+const NO_SPACE: &str = "No space left on device";
 
 /// Why a replica's folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +125,7 @@ struct Inner {
     db: DB,
     dir: PathBuf,
     incarnation: u128,
+    space: Arc<Space>,
 }
 
 impl Db {
@@ -136,7 +143,7 @@ impl Db {
         if let Some(parent) = dir.canonicalize().map_err(OpenError::io(dir))?.parent() {
             sync_dir(parent).map_err(OpenError::io(parent))?;
         }
-        Ok(Self { inner: Arc::new(Inner { db, dir: dir.to_owned(), incarnation }) })
+        Ok(Self { inner: Arc::new(Inner { db, dir: dir.to_owned(), incarnation, space: Space::new(dir) }) })
     }
 
     /// The column family of that name, one of [`keys::ALL`].
@@ -159,11 +166,31 @@ impl Db {
         &self.inner.dir
     }
 
+    /// The space on its disk.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.inner.space
+    }
+
     /// Writes a batch, atomically and in order with all others, into memory and the WAL: readable at once, durable
-    /// after the next [`Db::sync`]. When that fails the process ends.
-    pub fn write(&self, batch: WriteBatch) {
-        if let Err(error) = self.inner.db.write(batch) {
-            fatal("a write to the database failed", &error);
+    /// after the next [`Db::sync`]. Waits while the disk is full; when it fails for another reason the process ends.
+    ///
+    /// A write that RocksDB refuses for want of space has no effect: it stands in no write buffer, and the WAL goes on
+    /// in a new file once RocksDB has flushed them all. So it may be tried again, unlike a sync.
+    pub fn write(&self, mut batch: WriteBatch) {
+        let space = &self.inner.space;
+        space.wait_for_some();
+        loop {
+            // RocksDB takes the batch whatever becomes of it; a copy is only made when it may be needed.
+            let again = space.is_tight().then(|| WriteBatch::from_data(batch.data()));
+            match (self.inner.db.write(batch), again) {
+                (Ok(()), _) => return,
+                (Err(error), Some(again)) if error.as_ref().contains(NO_SPACE) => {
+                    tracing::warn!("a write is tried again: {error}");
+                    space.pause();
+                    batch = again;
+                }
+                (Err(error), _) => fatal("a write to the database failed", &error),
+            }
         }
     }
 

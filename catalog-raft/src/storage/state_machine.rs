@@ -8,6 +8,7 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use catalog_client::{Order, OrderId, mutant::Mutant};
@@ -34,10 +35,13 @@ use crate::{
 
 /// The folder of snapshots inside a replica's folder.
 pub const SNAPSHOTS: &str = "snapshots";
+/// How long after a snapshot could not be written the next one is begun.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Entries that go into one write at most.
 const WRITE_TOGETHER: usize = 64;
 
-type Current = Arc<Mutex<Option<(Header, SnapshotFile)>>>;
+type Written = (Header, SnapshotFile);
+type Current = Arc<Mutex<Option<Written>>>;
 type Item = EntryResponder<TypeConfig>;
 
 /// The one who applies.
@@ -47,6 +51,17 @@ pub struct StateMachine {
     applied: Applied,
     folder: PathBuf,
     current: Current,
+    ahead: Ahead,
+}
+
+/// A snapshot that is written before Raft takes note of it, so that one that cannot be written is none of its business.
+#[derive(Debug, Default)]
+enum Ahead {
+    #[default]
+    Idle,
+    Writing(oneshot::Receiver<io::Result<Written>>),
+    /// The last one failed then.
+    Failed(Instant),
 }
 
 impl StateMachine {
@@ -62,7 +77,7 @@ impl StateMachine {
         install::resume(&db, newest.as_ref().map(|(_, file)| file))?;
         let (state, applied) = State::open(db)?;
         state.set_snapshot_bytes(newest.as_ref().map_or(0, |(_, file)| file.len()));
-        Ok(Self { state: Arc::new(state), applied, folder, current: Arc::new(Mutex::new(newest)) })
+        Ok(Self { state: Arc::new(state), applied, folder, current: Arc::new(Mutex::new(newest)), ahead: Ahead::Idle })
     }
 
     /// The state, to be read by others.
@@ -143,7 +158,33 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::freeze(self.state.clone(), self.folder.clone(), self.current.clone()).await
+        let written = freeze(self.state.db(), &self.folder).await;
+        self.builder(Source::Writing(written))
+    }
+
+    /// Begins one and says that there is none yet, until it is whole: openraft takes a builder that fails for the end of
+    /// the store. A failure is logged, and tried again after a while.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        if force {
+            return Some(self.get_snapshot_builder().await);
+        }
+        let (ahead, builder) = match std::mem::take(&mut self.ahead) {
+            Ahead::Failed(at) if at.elapsed() < TRY_AGAIN => (Ahead::Failed(at), None),
+            Ahead::Idle | Ahead::Failed(_) => (self.begin_ahead().await, None),
+            Ahead::Writing(mut written) => match written.try_recv() {
+                Ok(Ok(written)) => (Ahead::Idle, Some(self.builder(Source::Whole(written)))),
+                Ok(Err(error)) => {
+                    tracing::error!("a snapshot could not be written, the log stays longer: {error}");
+                    (Ahead::Failed(Instant::now()), None)
+                }
+                Err(oneshot::error::TryRecvError::Empty) => (Ahead::Writing(written), None),
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    super::db::fatal("a snapshot's thread is gone", &"it panicked")
+                }
+            },
+        };
+        self.ahead = ahead;
+        builder
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
@@ -162,6 +203,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             state: header.state,
         };
         self.state.set_snapshot_bytes(file.len());
+        // One that is being written is older than this.
+        self.ahead = Ahead::Idle;
         *lock(&self.current) = Some((header, file));
         tracing::info!("installed: at revision {}", self.applied.revision());
         Ok(())
@@ -173,40 +216,65 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Writes a snapshot of the moment at which it was made.
+impl StateMachine {
+    fn builder(&self, source: Source) -> SnapshotBuilder {
+        let (state, folder, current) = (self.state.clone(), self.folder.clone(), self.current.clone());
+        SnapshotBuilder { source: Some(source), state, folder, current }
+    }
+
+    async fn begin_ahead(&self) -> Ahead {
+        let space = self.state.db().space();
+        // The ledger grows: as long again as the last one is a generous guess.
+        if space.has_room_for(self.state.snapshot_bytes().saturating_mul(2)) {
+            Ahead::Writing(freeze(self.state.db(), &self.folder).await)
+        } else {
+            tracing::warn!("no snapshot is taken: {space}");
+            Ahead::Failed(Instant::now())
+        }
+    }
+}
+
+/// Gives a snapshot of the moment at which it was made.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
-    written: Option<oneshot::Receiver<io::Result<(Header, SnapshotFile)>>>,
+    source: Option<Source>,
     state: Arc<State>,
     folder: PathBuf,
     current: Current,
 }
 
-impl SnapshotBuilder {
-    /// Takes the frozen view before it returns: nothing that is applied later is in it. The file is written by a
-    /// thread of its own, because RocksDB's view borrows the database.
-    async fn freeze(state: Arc<State>, folder: PathBuf, current: Current) -> Self {
-        let (frozen, is_frozen) = oneshot::channel();
-        let (done, written) = oneshot::channel();
-        let (db, target) = (state.db().clone(), folder.clone());
-        let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
-            // Nobody waits for either any more when Raft shuts down.
-            let _ = done.send(write_snapshot(&db, &target, || frozen.send(()).unwrap_or_default()));
-        });
-        if let Err(error) = spawned {
-            super::db::fatal("no thread for a snapshot", &error);
-        }
-        let _ = is_frozen.await;
-        Self { written: Some(written), state, folder, current }
+#[derive(Debug)]
+enum Source {
+    Whole(Written),
+    Writing(oneshot::Receiver<io::Result<Written>>),
+}
+
+/// Takes a frozen view before it returns: nothing that is applied later is in it. The file is written by a thread of its
+/// own, because RocksDB's view borrows the database.
+async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Result<Written>> {
+    let (frozen, is_frozen) = oneshot::channel();
+    let (done, written) = oneshot::channel();
+    let (db, target) = (db.clone(), folder.to_owned());
+    let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+        // Nobody waits for either any more when Raft shuts down.
+        let _ = done.send(write_snapshot(&db, &target, || frozen.send(()).unwrap_or_default()));
+    });
+    if let Err(error) = spawned {
+        super::db::fatal("no thread for a snapshot", &error);
     }
+    let _ = is_frozen.await;
+    written
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let written = self.written.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
-        let (header, file) = written.await.map_err(io::Error::other)??;
+        let (header, file) = match self.source.take() {
+            Some(Source::Whole(written)) => written,
+            Some(Source::Writing(written)) => written.await.map_err(io::Error::other)??,
+            None => return Err(io::Error::other("a builder builds one snapshot")),
+        };
         tracing::info!("snapshot of {} bytes up to {:?}", file.len(), header.last_log_id);
         let newest = {
             let mut current = lock(&self.current);
