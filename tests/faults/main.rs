@@ -3,6 +3,7 @@
 mod clock;
 mod damage;
 mod disk;
+mod full_disk;
 mod hostile;
 mod network;
 mod overload;

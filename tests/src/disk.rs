@@ -8,6 +8,7 @@ mod journal;
 mod power;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,10 @@ use anyhow::{Context, ensure};
 use cluster_config::launch::Cluster;
 
 use self::control::Control;
-pub use self::power::{Loss, lose};
+pub use self::{
+    power::{Loss, lose},
+    volume::Volume,
+};
 use crate::TestCluster;
 
 const SOURCES: [(&str, &str); 3] = [
