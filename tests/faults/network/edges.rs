@@ -97,3 +97,31 @@ async fn order_servers_behind_cut_links_lose_nothing() {
     }
     story.judge().await;
 }
+
+/// A front end that reaches no catalog for longer than the freshness bound says so, and shows nothing of the past, though
+/// its cache is full of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_cut_from_all_catalogs_shows_no_past() {
+    let options = Options::new().frontends(2).proxied().set("deadline_ms", 1000);
+    let cluster = TestCluster::start("cut-off", options).await;
+    let (client, stranded) = (Client::new(), cluster.url("frontend-2"));
+    hits_again(&client, &stranded).await;
+    let before = look(&client, &stranded, 1).await.text();
+    cluster.net().part(&["frontend-2".to_owned()], &cluster.catalogs(), Cut::Silent);
+    let bought = client.get(&format!("{}/buy/1", cluster.front())).await;
+    assert_eq!(bought.text(), "\"Record successfully bought\"");
+    let acknowledged = std::time::Instant::now();
+    // One second is the bound; what is asked within it may be answered a deadline later.
+    let mut refused = 0;
+    while acknowledged.elapsed() < Duration::from_secs(4) {
+        let late = acknowledged.elapsed() > Duration::from_secs(1);
+        let answer = look(&client, &stranded, 1).await;
+        assert!(!late || answer.text() != before, "shown {:?} after it was sold: {answer:?}", acknowledged.elapsed());
+        refused += usize::from(answer.status == 503);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(refused > 0, "it never said that it could not know");
+    cluster.net().heal();
+    hits_again(&client, &stranded).await;
+    assert_ne!(look(&client, &stranded, 1).await.text(), before);
+}
