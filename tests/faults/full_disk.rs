@@ -86,7 +86,8 @@ async fn where_all_disks_are_full_writes_are_refused_and_reads_go_on() {
         sleep(STRETCH).await;
         volumes.iter().for_each(|volume| _ = volume.fill().expect("it fills"));
         let refused = eventually("a write is refused for the full disk", || async {
-            let order = r#"{"item_number": 2, "quantity": 1}"#;
+            // More than there is: taken by mistake, it would still change nothing.
+            let order = r#"{"lines": [{"item_number": 2, "quantity": 900000000}]}"#;
             let request = Request::post(format!("{}/v1/orders", trial.cluster.front()), order);
             let answer = Client::new().try_send(request).await?;
             anyhow::ensure!(answer.status == 503 && answer.text().contains("the disk is full"), "{}", answer.text());
