@@ -3,8 +3,18 @@
 //! The load writes and reads through both front ends all the while, so the check of freshness sees every answer that is
 //! older than the bound; what stands here makes sure that there were answers, or refusals, to judge.
 
+use std::time::Instant;
+
 use anyhow::Context;
-use tests::{Answer, Client, Request};
+use tests::{
+    Answer, Client, Request,
+    checks::freshness::BOUND,
+    history::{Ask, Outcome},
+    observe,
+    trial::judge,
+    workload::buyer::Buyer,
+};
+use uuid::Uuid;
 
 use super::*;
 
@@ -110,7 +120,7 @@ async fn a_front_end_cut_from_all_catalogs_shows_no_past() {
     cluster.net().part(&["frontend-2".to_owned()], &cluster.catalogs(), Cut::Silent);
     let bought = client.get(&format!("{}/buy/1", cluster.front())).await;
     assert_eq!(bought.text(), "\"Record successfully bought\"");
-    let acknowledged = std::time::Instant::now();
+    let acknowledged = Instant::now();
     // One second is the bound; what is asked within it may be answered a deadline later.
     let mut refused = 0;
     while acknowledged.elapsed() < Duration::from_secs(4) {
@@ -124,4 +134,50 @@ async fn a_front_end_cut_from_all_catalogs_shows_no_past() {
     cluster.net().heal();
     hits_again(&client, &stranded).await;
     assert_ne!(look(&client, &stranded, 1).await.text(), before);
+}
+
+/// A front end that is only read from, with all that is asked for in its cache, while its stream is cut. Writes and misses
+/// would close the cache by themselves, since they tell of later revisions; here nothing but the bound does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_that_only_reads_shows_no_past_without_its_stream() {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let item = ITEMS[0].0;
+    let options = Options::new().frontends(2).proxied().items_csv(items_csv(&ITEMS));
+    let cluster = TestCluster::start("cut-reader", options).await;
+    let client = Client::new();
+    let before = observe::books(&client, &cluster.front()).await.expect("the stock before the first write");
+    let fronts: Vec<String> = cluster.cluster.layout.frontends.iter().map(|node| node.listen.clone()).collect();
+    let began = Instant::now();
+    let mut reader = Buyer::new(fronts.clone(), 0, began);
+    let mut writer = Buyer::new(fronts, 1, began);
+    for how in CUTS {
+        let cut_off = cluster.url("frontend-1");
+        eventually("the item is in the cache", || async {
+            look(&client, &cut_off, item).await.is_hit().then_some(()).context("no hit")
+        })
+        .await;
+        for catalog in cluster.catalogs() {
+            cluster.net().set_both("frontend-1/watch", &catalog, Link::cut(how));
+        }
+        cluster.say(&format!("frontend-1, which is only read from, is cut from its stream: {how:?}"));
+        let (cut, reads) = (Instant::now(), reader.history.reads.len());
+        while cut.elapsed() < 3 * BOUND {
+            let mut write = writer.begin(Uuid::new_v4(), Ask::Buy(item));
+            while !writer.send(&mut write).await && cut.elapsed() < tests::PATIENCE {}
+            writer.history.writes.push(write);
+            reader.look(item, false).await;
+            sleep(PAUSE).await;
+        }
+        let first = writer.history.writes.iter().filter(|write| write.start >= cut.duration_since(began));
+        let first = first.filter(|write| matches!(write.outcome, Outcome::Ok(_))).map(|write| write.end).min();
+        let due = first.expect("a buy while the stream is cut") + BOUND;
+        let judged = reader.history.reads[reads..].iter().filter(|read| read.start > due).count();
+        assert!(judged > 0, "no read was answered past the bound, though only the stream is cut");
+        cluster.net().heal();
+    }
+    let mut history = reader.history;
+    history.merge(writer.history);
+    let report = judge(&cluster, &before, &history, began.elapsed()).await.expect("a cluster at rest can be read");
+    let told: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "promises were broken:\n{}", told.join("\n"));
 }
