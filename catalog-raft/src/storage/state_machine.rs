@@ -172,7 +172,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Ahead::Failed(at) if at.elapsed() < TRY_AGAIN => (Ahead::Failed(at), None),
             Ahead::Idle | Ahead::Failed(_) => (self.begin_ahead().await, None),
             Ahead::Writing(mut written) => match written.try_recv() {
-                Ok(Ok(written)) => (Ahead::Idle, Some(self.builder(Source::Whole(written)))),
+                Ok(Ok(written)) => (Ahead::Idle, Some(self.builder(Source::Whole(Box::new(written))))),
                 Ok(Err(error)) => {
                     tracing::error!("a snapshot could not be written, the log stays longer: {error}");
                     (Ahead::Failed(Instant::now()), None)
@@ -245,7 +245,7 @@ pub struct SnapshotBuilder {
 
 #[derive(Debug)]
 enum Source {
-    Whole(Written),
+    Whole(Box<Written>),
     Writing(oneshot::Receiver<io::Result<Written>>),
 }
 
@@ -271,7 +271,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (header, file) = match self.source.take() {
-            Some(Source::Whole(written)) => written,
+            Some(Source::Whole(written)) => *written,
             Some(Source::Writing(written)) => written.await.map_err(io::Error::other)??,
             None => return Err(io::Error::other("a builder builds one snapshot")),
         };
