@@ -72,7 +72,7 @@ impl Space {
         })
     }
 
-    /// Sets the reserve aside and looks every [`LOOK`] from now on, until the last owner of the space is gone.
+    /// Sets the reserve aside and looks every 100 ms from now on, until the last owner of the space is gone.
     ///
     /// # Errors
     /// When the system has no thread to give.
