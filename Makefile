@@ -14,6 +14,8 @@ VICTIM ?=
 MINUTES ?= 10
 SEED ?=
 EPISODES ?=
+# How many seeds `make simulate` runs; with MINUTES on the command line it goes on for so long instead.
+SEEDS ?= 100
 # The one broken variant that `make faults-mutants` is to try.
 ONLY ?=
 SECONDS ?= 25
@@ -25,7 +27,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,12 +93,14 @@ tools:
 build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
-test: build ## all tests
+test: build simulation ## all tests
+	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace --lib --bins --tests
 
 check: tools ## formatting, lints, documentation, licences; changes nothing
 	@cargo fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy --locked -p simulation --features simulation --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	@.ci/licences
 
@@ -110,6 +114,17 @@ bench: ## load figures
 faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(MINUTES)' --seconds '$(SECONDS)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(EPISODES),--episodes '$(EPISODES)')
+
+given = $(filter command environment,$(firstword $(origin $(1))))
+
+# Built apart, since cargo adds features up within one build: nothing that ships has a simulated network or disk in it.
+simulation: tools
+	@.ci/with-target cargo build --locked -p simulation --features simulation
+	@mkdir -p $(BUILT)-simulation && cp "$$CARGO_TARGET_DIR/debug/simulate" $(BUILT)-simulation/.new && mv $(BUILT)-simulation/.new $(BUILT)-simulation/simulate
+
+simulate: simulation ## the store in one process, on a network and disks that fail, in virtual time [SEEDS=100 MINUTES=... SEED=... SECONDS=12]
+	@$(BUILT)-simulation/simulate --seeds '$(SEEDS)' $(if $(call given,MINUTES),--minutes '$(MINUTES)') \
+		$(if $(SEED),--seed '$(SEED)') $(if $(call given,SECONDS),--seconds '$(SECONDS)')
 
 # The broken variants have a folder of their own: nothing that is started by another target comes from there.
 faults-mutants: build ## breaks the store on purpose in twelve ways, and says which check notices [ONLY=dedup-skipped]

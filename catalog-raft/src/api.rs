@@ -22,9 +22,9 @@ use axum::{
     routing::get,
 };
 use catalog_client::{compat as wire, protocol::Status};
-use cluster_config::http;
+use cluster_config::{http, net::TcpListener};
 use hyper_util::service::TowerToHyperService;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 
 use crate::reads::Reads;
 

@@ -6,14 +6,12 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use catalog_client::{
     NodeId,
     frame::{self, Connected, FrameReader, Hello, Purpose, decode, encode, write_frame},
+    net::{OwnedReadHalf, OwnedWriteHalf},
 };
 use cluster_config::Layout;
 use openraft::async_runtime::watch::WatchReceiver;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     network::Identity,

@@ -1,6 +1,7 @@
 //! A replica of the catalog: the pure catalogue, the Raft group that agrees on its commands, and their storage.
 
 pub mod api;
+mod blocking;
 pub mod catalog;
 pub mod founding;
 mod handover;
@@ -11,5 +12,7 @@ pub mod proposals;
 pub mod raft;
 pub mod reads;
 pub mod replica;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod storage;
 pub mod watch;

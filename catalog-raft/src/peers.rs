@@ -13,15 +13,12 @@ use std::{
 use bytes::BytesMut;
 use catalog_client::{
     frame::{self, FrameReader, Hello, MAX_PAYLOAD, Purpose, Welcome, decode, encode, put_frame},
+    net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream},
     protocol::{Envelope, REQUEST, RESPONSE, Refusal, Request, Response, View},
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
     io::AsyncWriteExt,
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     sync::{Semaphore, mpsc},
     time::{Instant, timeout},
 };

@@ -14,13 +14,10 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     error::{LinearizableReadError, RaftError},
 };
-use tokio::{
-    task::block_in_place,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    catalog,
+    blocking, catalog,
     raft::Raft,
     storage::{Installing, State},
 };
@@ -57,7 +54,7 @@ impl Parts {
             Next::Items { view, topic, words, after, left } => {
                 let look = || view.items(topic.as_deref(), words.as_deref(), after, left.min(CHUNK));
                 // A search by words looks at every title: Raft's tasks go on elsewhere meanwhile.
-                let (items, more) = if words.is_some() { block_in_place(look) } else { look() };
+                let (items, more) = if words.is_some() { blocking::in_place(look) } else { look() };
                 let left = left - items.len();
                 let last = !more || left == 0;
                 if !last {

@@ -14,10 +14,10 @@ use catalog_client::{
     Event, Revision,
     frame::{FrameReader, decode, encode, write_frame},
     mutant::Mutant,
+    net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
 };
 use tokio::{
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     sync::watch,
     time::timeout,
 };

@@ -6,6 +6,7 @@
 pub mod http;
 pub mod launch;
 pub mod layout;
+pub mod net;
 pub mod server;
 
 pub use layout::{CatalogNode, EdgeNode, Error, Layout, RaftTimes};

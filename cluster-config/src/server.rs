@@ -1,25 +1,25 @@
 //! What all servers have in common from the outside: arguments, log file, listeners, signals. Must not know what a
 //! server serves.
 
+#[cfg(not(feature = "simulation"))]
+mod outside;
+#[cfg(feature = "simulation")]
+#[path = "server/simulated.rs"]
+mod outside;
+
 use std::{
     io::IsTerminal,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep},
-};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::layout::Layout;
+pub use self::outside::{bind, terminated};
 
 /// A log file is put aside once it is this large, in bytes.
 pub const LOG_FILE_BYTES: usize = 10 << 20;
@@ -27,16 +27,9 @@ pub const LOG_FILE_BYTES: usize = 10 << 20;
 pub const LOG_FILES_KEPT: usize = 4;
 /// How many lines may wait for the disk. Beyond it lines are dropped: a slow disk must not stop the order path.
 pub const LOG_QUEUE_LINES: usize = 65_536;
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
-/// How long a bind waits for an address that is still in use: by the process before it, or as the near end of an
-/// outgoing connection, since the default ports lie in the range from which the kernel takes those.
-const BIND_PATIENCE: Duration = Duration::from_secs(3);
 /// How long an address is waited for on which nobody listens: the near end of an outgoing connection is kept for a
 /// minute after it was closed.
 pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(65);
-/// Between two tries to bind.
-const BIND_PAUSE: Duration = Duration::from_millis(50);
 /// Time in UTC (RFC 3339) with milliseconds.
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
@@ -123,70 +116,5 @@ pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
-    }
-}
-
-/// Binds a listener, with `SO_REUSEADDR`; refuses an address beyond loopback unless the layout says `insecure`.
-///
-/// # Errors
-/// Says what to do.
-pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener> {
-    let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
-        .await
-        .with_context(|| format!("cannot resolve {address}; correct the layout or the name service"))?
-        .collect();
-    if let Some(open) = resolved.iter().find(|at| !layout.insecure && !at.ip().is_loopback()) {
-        bail!(
-            "{address} is {open}, beyond loopback, and traffic is neither encrypted nor authenticated; \
-             use a loopback address, or say `insecure = true` in the layout if the network is trusted"
-        );
-    }
-    let Some(&at) = resolved.first() else { bail!("{address} resolves to nothing; correct the layout") };
-    let began = Instant::now();
-    loop {
-        match listen(at) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < BIND_PATIENCE => {
-                sleep(BIND_PAUSE).await
-            }
-            Err(error)
-                if error.kind() == std::io::ErrorKind::AddrInUse
-                    && began.elapsed() < CLOSING_PATIENCE
-                    && TcpStream::connect(at).await.is_err() =>
-            {
-                sleep(BIND_PAUSE).await
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                bail!(
-                    "cannot listen on {address}: another program uses it; stop that program or give this server another port in the layout"
-                )
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
-                bail!(
-                    "cannot listen on {address}: it is not an address of this machine; correct the layout, or start this server where it lives"
-                )
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot listen on {address}")),
-        }
-    }
-}
-
-fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(at)?;
-    socket.listen(BACKLOG)
-}
-
-/// Returns when SIGTERM or SIGINT arrives.
-pub async fn terminated() {
-    let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(term), Ok(int)) => (term, int),
-        // Without handlers both signals keep their default effect, which ends the process as well.
-        _ => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = term.recv() => tracing::info!("SIGTERM received"),
-        _ = int.recv() => tracing::info!("SIGINT received"),
     }
 }

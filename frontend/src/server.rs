@@ -10,13 +10,10 @@ use std::{
     time::Duration,
 };
 
-use cluster_config::http;
+use cluster_config::{http, net::TcpListener};
 use futures::future::Either;
 use hyper::service::Service;
-use tokio::{
-    net::TcpListener,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     api::{self, Request},

@@ -5,12 +5,9 @@
 use std::{future::Future, time::Duration};
 
 use catalog_client::client::{Catalog, Options, Peer};
-use cluster_config::{Layout, http};
+use cluster_config::{Layout, http, net::TcpListener};
 use hyper_util::service::TowerToHyperService;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -28,9 +28,10 @@ pub use self::{
 };
 use crate::TestCluster;
 
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("preload.c", include_str!("disk/preload.c")),
     ("clock.c", include_str!("disk/clock.c")),
+    ("random.c", include_str!("disk/random.c")),
     ("control.h", include_str!("disk/control.h")),
 ];
 const OBJECT: &str = "disk.so";
@@ -44,7 +45,7 @@ pub struct Disk {
 
 /// One folder in the layer's hands.
 #[derive(Debug)]
-pub(crate) struct Layer {
+pub struct Layer {
     root: PathBuf,
     journal: PathBuf,
     control: Control,
@@ -52,14 +53,59 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// Puts `root` into the hands of a layer that keeps its own files in `journal`, on the same file system.
-    pub(crate) fn new(root: PathBuf, journal: PathBuf) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When a file of its own cannot be made.
+    pub fn new(root: PathBuf, journal: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&journal)?;
         let control = Control::create(&journal.join("control"))?;
         Ok(Self { root, journal, control })
     }
 
+    /// The layer that this process itself was started with: [`Layer::environment`].
+    ///
+    /// # Errors
+    /// When it was started without one.
+    pub fn of_this_process() -> anyhow::Result<Self> {
+        let place = |name| std::env::var_os(name).map(PathBuf::from).context("started without the disk layer");
+        let (root, journal) = (place("DISK_ROOT")?, place("DISK_JOURNAL")?);
+        let control = Control::open(&journal.join("control"))?;
+        Ok(Self { root, journal, control })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The wall clock is off by so many milliseconds.
+    pub fn shift_clock(&self, ms: i64) {
+        self.control.shift_clock(ms);
+    }
+
+    /// How far the journal goes.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn journal_end(&self) -> std::io::Result<u64> {
+        match std::fs::metadata(self.journal.join(journal::FILE)) {
+            Ok(found) => Ok(found.len()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Power fails at the folder `part` of the root, whose files nobody has open any more, while this process goes on:
+    /// what it did there since the journal's place `since` is lost as by [`lose`].
+    ///
+    /// # Errors
+    /// When a file cannot be rewritten, or the journal is damaged.
+    pub fn lose_part(&self, part: &Path, since: u64, seed: u64) -> std::io::Result<Loss> {
+        power::lose_part(part, &self.journal, since, seed)
+    }
+
     /// What a program is to be started with.
-    pub(crate) fn environment(&self, object: &Path) -> Vec<(OsString, OsString)> {
+    pub fn environment(&self, object: &Path) -> Vec<(OsString, OsString)> {
         let pair = |name: &str, value: &Path| (OsString::from(name), value.as_os_str().to_owned());
         vec![
             pair("LD_PRELOAD", object),
@@ -164,13 +210,13 @@ impl Disk {
 ///
 /// # Errors
 /// When there is no C compiler.
-pub(crate) fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
+pub fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
     for (name, text) in SOURCES {
         std::fs::write(folder.join(name), text)?;
     }
     let object = folder.join(OBJECT);
     let output = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", OBJECT, "preload.c", "clock.c"])
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", OBJECT, "preload.c", "clock.c", "random.c"])
         .args(["-ldl", "-lpthread"])
         .current_dir(folder)
         .output()

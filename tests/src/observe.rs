@@ -65,7 +65,15 @@ pub async fn stock(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, 
 pub async fn books(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
     let answer = client.try_send(Request::get(format!("{url}/list"))).await?;
     ensure!(answer.status == 200, "{url}/list: {answer:?}");
-    let items: Vec<Listed> = serde_json::from_slice(&answer.body).context("a list of another shape")?;
+    parse_books(&answer.body)
+}
+
+/// Stock and cost of all items out of a list.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_books(list: &[u8]) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
+    let items: Vec<Listed> = serde_json::from_slice(list).context("a list of another shape")?;
     Ok(items.into_iter().map(|item| (item.item_number, (item.quantity, item.cost))).collect())
 }
 
@@ -98,25 +106,43 @@ pub async fn observe(cluster: &TestCluster, before: &BTreeMap<Item, (i64, u64)>)
 /// The ledger as the front end pages it.
 async fn paged_ledger(client: &Client, front: &str) -> anyhow::Result<Vec<LedgerOrder>> {
     let mut ledger = Vec::new();
-    let mut after = String::new();
+    let mut path = first_page();
     loop {
-        let answer = client.try_send(Request::get(format!("{front}/v1/orders?limit={PAGE}{after}"))).await?;
-        ensure!(answer.status == 200, "/v1/orders: {answer:?}");
-        let page: Page = serde_json::from_slice(&answer.body).context("a page of another shape")?;
-        ledger.extend(page.orders.into_iter().map(|order| LedgerOrder {
-            key: order.id,
-            revision: order.revision,
-            lines: order.lines.iter().map(|line| (line.item_number, line.quantity)).collect(),
-        }));
-        match page.next {
-            Some(next) => after = format!("&after={next}"),
+        let answer = client.try_send(Request::get(format!("{front}{path}"))).await?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        let (orders, next) = parse_page(&answer.body)?;
+        ledger.extend(orders);
+        match next {
+            Some(next) => path = next,
             None => return Ok(ledger),
         }
     }
 }
 
+/// The path of the first page of the ledger.
+pub fn first_page() -> String {
+    format!("/v1/orders?limit={PAGE}")
+}
+
+/// The orders of a page, and the path of the next one.
+///
+/// # Errors
+/// When the page has another shape.
+pub fn parse_page(page: &[u8]) -> anyhow::Result<(Vec<LedgerOrder>, Option<String>)> {
+    let Page { orders, next } = serde_json::from_slice(page).context("a page of another shape")?;
+    let orders = orders.into_iter().map(|order| LedgerOrder {
+        key: order.id,
+        revision: order.revision,
+        lines: order.lines.iter().map(|line| (line.item_number, line.quantity)).collect(),
+    });
+    Ok((orders.collect(), next.map(|next| format!("{}&after={next}", first_page()))))
+}
+
 /// The ledger as one replica has it, whatever the others say: read at its peer port, from its own state.
-async fn own_ledger(cluster: &str, node: &CatalogNode) -> anyhow::Result<Vec<LedgerOrder>> {
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn own_ledger(cluster: &str, node: &CatalogNode) -> anyhow::Result<Vec<LedgerOrder>> {
     let peer = Peer { id: node.id, name: node.name.clone(), address: node.listen_peer.clone() };
     let catalog =
         Catalog::new(Options { cluster: cluster.to_owned(), sender: "tests".to_owned(), replicas: vec![peer] });

@@ -10,13 +10,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use catalog_client::{
     Change, Event, Revision,
     client::{Catalog, Options, Peer},
     watch::{Update, Watch},
 };
 use cluster_config::Layout;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Deserialize;
 use tokio::{
@@ -68,22 +69,34 @@ pub struct Watchers {
 impl Watchers {
     /// One follower at each front end, one of the catalog itself, and the sampler.
     pub fn start(layout: &Layout, seed: u64) -> Self {
+        let front = |listen: &str| OverHttp { client: Client::without_pool(), front: format!("http://{listen}") };
+        let fronts = layout.frontends.iter().map(|node| front(&node.listen)).collect();
+        let replicas = layout.catalogs.iter().map(|node| (node.name.clone(), node.listen_client.clone())).collect();
+        Self::start_with(fronts, way_to(layout), seed, |enough| sample(replicas, enough))
+    }
+
+    /// As [`Watchers::start`], with other ways to the servers.
+    pub fn start_with<F, S>(
+        fronts: Vec<F>,
+        catalog: Catalog,
+        seed: u64,
+        sample: impl FnOnce(Arc<AtomicBool>) -> S,
+    ) -> Self
+    where
+        F: Front + Sync + 'static,
+        S: Future<Output = History> + Send + 'static,
+    {
         let enough = Arc::new(AtomicBool::new(false));
         let rng = |at: u64| StdRng::seed_from_u64(seed ^ (0x5eed_0000 + at));
+        let told_upto: Vec<_> = (0..=fronts.len()).map(|_| Arc::new(AtomicU64::new(0))).collect();
+        let mut upto = told_upto.iter().cloned();
+        let mut upto = || upto.next().expect("one for each follower");
         let mut tasks = Vec::new();
-        let told_upto: Vec<_> = (0..=layout.frontends.len()).map(|_| Arc::new(AtomicU64::new(0))).collect();
-        for (at, node) in (0..).zip(&layout.frontends) {
-            let front = format!("http://{}", node.listen);
-            tasks.push(tokio::spawn(follow_front(front, rng(at), enough.clone(), told_upto[tasks.len()].clone())));
+        for (at, front) in (0..).zip(fronts) {
+            tasks.push(tokio::spawn(follow_front(front, rng(at), enough.clone(), upto())));
         }
-        tasks.push(tokio::spawn(follow_catalog(
-            way_to(layout),
-            rng(1000),
-            enough.clone(),
-            told_upto[tasks.len()].clone(),
-        )));
-        let replicas = layout.catalogs.iter().map(|node| (node.name.clone(), node.listen_client.clone())).collect();
-        tasks.push(tokio::spawn(sample(replicas, enough.clone())));
+        tasks.push(tokio::spawn(follow_catalog(catalog, rng(1000), enough.clone(), upto())));
+        tasks.push(tokio::spawn(sample(enough.clone())));
         Self { enough, told_upto, tasks }
     }
 
@@ -121,19 +134,56 @@ pub fn way_to(layout: &Layout) -> Catalog {
     Catalog::new(Options { cluster: layout.cluster.clone(), sender: "tests".to_owned(), replicas })
 }
 
-async fn follow_front(front: String, mut rng: StdRng, enough: Arc<AtomicBool>, upto: Arc<AtomicU64>) -> History {
-    let client = Client::without_pool();
+/// The streams of changes of one front end.
+pub trait Front: Send {
+    /// Its name, for what is told of it.
+    fn name(&self) -> &str;
+    /// A revision that it knows.
+    fn present(&self) -> impl Future<Output = anyhow::Result<Revision>> + Send;
+    /// Opens a stream behind a revision: the status, and the bytes of the body.
+    fn open(&self, after: Revision) -> impl Future<Output = anyhow::Result<(u16, Body)>> + Send;
+}
+
+/// What a stream brings.
+pub type Body = BoxStream<'static, anyhow::Result<Bytes>>;
+
+struct OverHttp {
+    client: Client,
+    front: String,
+}
+
+impl Front for OverHttp {
+    fn name(&self) -> &str {
+        &self.front
+    }
+
+    async fn present(&self) -> anyhow::Result<Revision> {
+        let url = format!("{}/lookup/1?read=linearizable", self.front);
+        let answer = self.client.try_send(Request::get(url)).await?;
+        let revision = answer.headers.get("x-revision").context("no X-Revision")?;
+        Ok(revision.to_str()?.parse()?)
+    }
+
+    async fn open(&self, after: Revision) -> anyhow::Result<(u16, Body)> {
+        let url = format!("{}/v1/watch", self.front);
+        let answer = self.client.http().get(url).header("last-event-id", after).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.bytes_stream().map_err(anyhow::Error::from).boxed()))
+    }
+}
+
+async fn follow_front(front: impl Front + Sync, mut rng: StdRng, enough: Arc<AtomicBool>, upto: Arc<AtomicU64>) -> History {
     let mut told = Vec::new();
     let mut surprises = Vec::new();
     let mut position = None;
     while !enough.load(Relaxed) {
         let until = Instant::now() + Duration::from_millis(rng.random_range(KEPT_MS));
         // Whatever broke it: the next stream goes on from the position.
-        if let Err(error) = follow_stream(&client, &front, &mut position, &mut told, until, &enough, &upto).await
+        if let Err(error) = follow_stream(&front, &mut position, &mut told, until, &enough, &upto).await
             && let Some(Strange(what)) = error.downcast_ref()
             && surprises.len() < MAX_SURPRISES
         {
-            surprises.push(format!("a follower of {front}: {what}"));
+            surprises.push(format!("a follower of {}: {what}", front.name()));
         }
         sleep(PAUSE).await;
     }
@@ -146,8 +196,7 @@ async fn follow_front(front: String, mut rng: StdRng, enough: Arc<AtomicBool>, u
 struct Strange(String);
 
 async fn follow_stream(
-    client: &Client,
-    front: &str,
+    front: &(impl Front + Sync),
     position: &mut Option<Revision>,
     told: &mut Vec<Told>,
     until: Instant,
@@ -160,23 +209,21 @@ async fn follow_stream(
             after
         }
         None => {
-            let from = present(client, front).await?;
+            let from = front.present().await?;
             told.push(Told::From(from));
             *position = Some(from);
             from
         }
     };
-    let opening = client.http().get(format!("{front}/v1/watch")).header("last-event-id", after).send();
-    let answer = timeout(OPEN_PATIENCE, opening).await.context("no stream in time")??;
-    if answer.status() == 410 {
+    let (status, mut bytes) = timeout(OPEN_PATIENCE, front.open(after)).await.context("no stream in time")??;
+    if status == 410 {
         *position = None;
     }
-    match answer.status().as_u16() {
+    match status {
         200 => {}
         status @ (410 | 429 | 503) => bail!("{status}"),
         status => return Err(Strange(format!("status {status}")).into()),
     }
-    let mut bytes = answer.bytes_stream();
     let mut text = String::new();
     while !enough.load(Relaxed) {
         let Ok(Some(more)) = timeout_at(until, bytes.next()).await else { break };
@@ -215,13 +262,6 @@ fn read_message(message: &str) -> anyhow::Result<Option<Told>> {
         }
         other => bail!("a message of the kind {other:?}"),
     }
-}
-
-/// A revision that the front end knows.
-async fn present(client: &Client, front: &str) -> anyhow::Result<Revision> {
-    let answer = client.try_send(Request::get(format!("{front}/lookup/1?read=linearizable"))).await?;
-    let revision = answer.headers.get("x-revision").context("no X-Revision")?;
-    Ok(revision.to_str()?.parse()?)
 }
 
 async fn follow_catalog(

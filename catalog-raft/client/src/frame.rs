@@ -8,17 +8,15 @@ use std::{io, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     time::timeout,
 };
 
-use crate::NodeId;
+use crate::{
+    NodeId,
+    net::{self, OwnedReadHalf, OwnedWriteHalf, TcpStream},
+};
 
 /// The version of everything that crosses a peer port.
 pub const VERSION: u16 = 1;
@@ -30,10 +28,6 @@ pub const MAX_PAYLOAD: usize = 32 << 20;
 pub const HANDSHAKE: u8 = 0;
 /// The longest payload of a frame of the handshake, in bytes: a stranger can make us hold no more.
 pub const MAX_HANDSHAKE: usize = 4 << 10;
-/// After how long a silence a connection is tried, how often again, and how many times before it is given up.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVE_PAUSE: Duration = Duration::from_secs(5);
-const KEEPALIVE_TRIES: u32 = 3;
 /// How long the accepting side waits for a [`Hello`].
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 const HEADER: usize = 9;
@@ -214,16 +208,9 @@ pub async fn connect(address: &str, hello: &Hello, patience: Duration) -> io::Re
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")))
 }
 
-/// No delay, for small frames are answered; and keep-alive, so that a host that is gone without a word is noticed.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let alive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_PAUSE).with_retries(KEEPALIVE_TRIES);
-    SockRef::from(stream).set_tcp_keepalive(&alive)
-}
-
 async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
     let stream = TcpStream::connect(address).await?;
-    prepare(&stream)?;
+    net::prepare(&stream)?;
     let (read, mut writer) = stream.into_split();
     write_frame(&mut writer, HANDSHAKE, &encode(hello)).await?;
     let mut reader = FrameReader::new(read);
@@ -244,7 +231,7 @@ async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
 /// # Errors
 /// As the socket's; `TimedOut`; `InvalidData` for a stranger, or another version (which is told so).
 pub async fn accept(stream: TcpStream) -> io::Result<(Hello, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
-    prepare(&stream)?;
+    net::prepare(&stream)?;
     let (read, mut writer) = stream.into_split();
     let mut reader = FrameReader::new(read);
     let hello: Hello = timeout(HELLO_TIMEOUT, read_handshake(&mut reader))

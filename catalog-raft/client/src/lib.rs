@@ -10,6 +10,7 @@ pub mod compat;
 pub mod frame;
 pub mod items;
 pub mod mutant;
+pub mod net;
 pub mod problem;
 pub mod protocol;
 mod types;

@@ -4,16 +4,14 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use tokio::{
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Event, NodeId, Revision,
     client::{Catalog, pause},
     frame::{FrameReader, Hello, Purpose, connect, decode, encode, write_frame},
+    net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
 };
 

@@ -6,12 +6,12 @@ use bytes::BytesMut;
 use catalog_client::{
     NodeId,
     frame::{Frame, FrameReader, Purpose, decode, encode, put_frame, write_frame},
+    net::{OwnedReadHalf, OwnedWriteHalf},
 };
 use futures::{StreamExt, stream};
 use openraft::raft::TransferLeaderError;
 use tokio::{
     io::AsyncWriteExt,
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     sync::oneshot,
     time::timeout,
 };

@@ -1,20 +1,27 @@
 //! One thread that owns syncing: everything that waits is made durable by one fdatasync, then marked, then told.
 //! Group commit happens here. Nothing is told before its sync returned; a sync that fails ends the process.
 
+#[cfg(feature = "simulation")]
+mod simulated;
+#[cfg(not(feature = "simulation"))]
+mod threaded;
+
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use catalog_client::mutant::Mutant;
 use openraft::storage::IOFlushed;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
+#[cfg(feature = "simulation")]
+use self::simulated::Worker;
+#[cfg(not(feature = "simulation"))]
+use self::threaded::Worker;
 use super::{
     db::{Db, fatal},
     mark::MarkFile,
@@ -98,33 +105,28 @@ impl FlushStats {
     }
 }
 
-/// The handle of the thread. Dropping it waits until everything that was sent is durable.
+/// The handle of what syncs. Dropping it waits until everything that was sent is durable.
 #[derive(Debug)]
 pub struct Flusher {
-    sender: Option<SyncSender<Flush>>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker,
     stats: Arc<FlushStats>,
 }
 
 impl Flusher {
-    /// Starts the thread, which owns the mark from here on.
+    /// Starts what syncs; it owns the mark from here on.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(db: Db, mark: MarkFile) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
         let stats = Arc::new(FlushStats::default());
-        let counts = Arc::clone(&stats);
-        let thread =
-            thread::Builder::new().name("flusher".to_owned()).spawn(move || run(&db, mark, &receiver, &counts))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), stats })
+        let worker = Worker::start(Syncing::new(db, mark, Arc::clone(&stats)))?;
+        Ok(Self { worker, stats })
     }
 
     /// Hands over what waits for a sync.
     pub fn send(&self, flush: Flush) {
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(flush).is_ok());
-        if !sent {
-            // The thread ends only with this handle, or by a panic: nothing can be made durable any more.
+        if !self.worker.send(flush) {
+            // It ends only with this handle, or by a panic: nothing can be made durable any more.
             fatal("the flusher is gone", &"it panicked");
         }
     }
@@ -144,34 +146,39 @@ impl Flusher {
     }
 }
 
-impl Drop for Flusher {
-    fn drop(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed by then.
-            let _ = thread.join();
-        }
-    }
+/// What happens to what waits: [`Syncing::sync`], then [`Syncing::tell`].
+struct Syncing {
+    db: Db,
+    mark: MarkFile,
+    stats: Arc<FlushStats>,
+    last: Instant,
 }
 
-fn run(db: &Db, mut mark: MarkFile, receiver: &Receiver<Flush>, stats: &FlushStats) {
-    let mut batch = Vec::new();
-    let mut last = Instant::now();
-    while let Ok(first) = receiver.recv() {
-        batch.push(first);
-        batch.extend(receiver.try_iter().take(QUEUE));
-        if Mutant::AckBeforeFsync.is_on() && acknowledge_early(&mut batch, last) {
-            continue;
-        }
+impl Syncing {
+    fn new(db: Db, mark: MarkFile, stats: Arc<FlushStats>) -> Self {
+        Self { db, mark, stats, last: Instant::now() }
+    }
+
+    /// Whether the batch needs no sync: never, but for a broken variant.
+    fn needs_none(&self, batch: &mut Vec<Flush>) -> bool {
+        Mutant::AckBeforeFsync.is_on() && acknowledge_early(batch, self.last)
+    }
+
+    /// Makes durable what `requests` requests wait for, and whatever else was written.
+    fn sync(&mut self, requests: usize) {
         let started = Instant::now();
-        db.sync();
-        last = Instant::now();
-        let time = started.elapsed();
-        stats.count(batch.len(), time);
+        self.db.sync();
+        self.last = Instant::now();
+        let time = self.last - started;
+        self.stats.count(requests, time);
         if time > SLOW_SYNC {
-            tracing::warn!(millis = time.as_millis(), requests = batch.len(), "a sync of the disk was slow");
+            tracing::warn!(millis = time.as_millis(), requests, "a sync of the disk was slow");
         }
-        if let Err(error) = note(&mut mark, &batch) {
+    }
+
+    /// Marks and tells what was synced.
+    fn tell(&mut self, batch: &mut Vec<Flush>) {
+        if let Err(error) = note(&mut self.mark, batch) {
             fatal("a write of the mark failed", &error);
         }
         batch.drain(..).for_each(tell);
@@ -212,7 +219,7 @@ fn tell(flush: Flush) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "simulation")))]
 mod tests {
     use openraft::type_config::TypeConfigExt;
 
@@ -227,13 +234,13 @@ mod tests {
     }
 
     /// Runs a flusher over what waits already; gives its counts and the mark that it leaves.
-    fn run_over(dir: &std::path::Path, waiting: Vec<Flush>) -> (FlushStats, Mark) {
+    fn run_over(dir: &std::path::Path, waiting: Vec<Flush>) -> (Arc<FlushStats>, Mark) {
         let db = Db::open(dir).unwrap();
-        let (sender, receiver) = sync_channel(waiting.len());
+        let (sender, receiver) = std::sync::mpsc::sync_channel(waiting.len());
         waiting.into_iter().for_each(|flush| sender.send(flush).ok().unwrap());
         drop(sender);
-        let stats = FlushStats::default();
-        run(&db, MarkFile::open(dir, true).unwrap(), &receiver, &stats);
+        let stats = Arc::new(FlushStats::default());
+        threaded::run(Syncing::new(db, MarkFile::open(dir, true).unwrap(), Arc::clone(&stats)), &receiver);
         (stats, MarkFile::open(dir, false).unwrap().mark())
     }
 

@@ -18,7 +18,10 @@ use super::{
     keys::{CF_LOG, log_index, log_key},
     log_store::{Inner, LogStore, Memory},
 };
-use crate::raft::{Entry, TypeConfig, Vote};
+use crate::{
+    blocking,
+    raft::{Entry, TypeConfig, Vote},
+};
 
 /// Bytes read at once, by replication and by apply: enough to fill a pipe, small enough for many readers. An entry
 /// that is larger is read alone.
@@ -38,8 +41,7 @@ impl LogStore {
             }
         }
         let inner = Arc::clone(&self.inner);
-        let read = tokio::task::spawn_blocking(move || inner.read_disk(&range, max_bytes));
-        read.await.map_err(io::Error::other)?
+        blocking::apart(move || inner.read_disk(&range, max_bytes)).await?
     }
 
     /// As [`LogStore::read`], for a range that must not have been purged.

@@ -18,10 +18,10 @@ use catalog_client::{
     mutant::Mutant,
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use super::codec::{StoredLogId, StoredMembership};
 use crate::{
+    blocking,
     catalog::rows::{Meta, Table},
     raft,
 };
@@ -109,7 +109,7 @@ impl SnapshotFile {
     pub async fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let file = self.file.clone();
         let length = length.min(usize::try_from(self.length - offset).unwrap_or(usize::MAX));
-        spawn_blocking(move || {
+        blocking::apart(move || {
             let mut bytes = vec![0; length];
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
@@ -317,7 +317,7 @@ impl SnapshotReceiver {
     /// As the file's.
     pub async fn begin(folder: &Path, length: u64) -> io::Result<Self> {
         let folder = folder.to_owned();
-        spawn_blocking(move || {
+        blocking::apart(move || {
             let (unfinished, file) = Unfinished::create(&folder)?;
             Ok(Self { folder, unfinished, file: Arc::new(file), expected: length, taken: 0 })
         })
@@ -335,7 +335,7 @@ impl SnapshotReceiver {
             return Err(invalid(&self.unfinished.0, "is longer than announced"));
         }
         let file = self.file.clone();
-        spawn_blocking(move || file.write_all_at(&bytes, offset)).await?
+        blocking::apart(move || file.write_all_at(&bytes, offset)).await?
     }
 
     /// Syncs, reads the whole file back to verify it, and puts it under its name.
@@ -344,7 +344,7 @@ impl SnapshotReceiver {
     /// As the file's; `InvalidData` when it is damaged or stands for something else than `meta`.
     pub async fn finish(mut self, meta: &raft::SnapshotMeta) -> io::Result<SnapshotFile> {
         let meta = meta.clone();
-        spawn_blocking(move || {
+        blocking::apart(move || {
             if self.taken != self.expected {
                 return Err(invalid(&self.unfinished.0, "is shorter than announced"));
             }

@@ -18,7 +18,7 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine},
 };
 use rocksdb::WriteBatch;
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::sync::oneshot;
 
 use super::{
     codec::to_bytes,
@@ -29,6 +29,7 @@ use super::{
     state::{Applied, DiskLedger, State, family, put_row},
 };
 use crate::{
+    blocking,
     catalog::rows::Table,
     raft::{Answers, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
@@ -190,7 +191,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
         tracing::info!("installing the snapshot {} up to {:?}", file.path().display(), meta.last_log_id);
         let (state, folder, installed) = (self.state.clone(), self.folder.clone(), file.clone());
-        let header = spawn_blocking(move || {
+        let header = blocking::apart(move || {
             let header = install::install(&state, &installed)?;
             snapshot::remove_older(&folder, &installed)?;
             Ok::<_, io::Error>(header)
@@ -251,6 +252,7 @@ enum Source {
 
 /// Takes a frozen view before it returns: nothing that is applied later is in it. The file is written by a thread of its
 /// own, because RocksDB's view borrows the database.
+#[cfg(not(feature = "simulation"))]
 async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Result<Written>> {
     let (frozen, is_frozen) = oneshot::channel();
     let (done, written) = oneshot::channel();
@@ -263,6 +265,18 @@ async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Resu
         super::db::fatal("no thread for a snapshot", &error);
     }
     let _ = is_frozen.await;
+    written
+}
+
+/// In a simulation, without a thread: it is written at once, and known to be written later.
+#[cfg(feature = "simulation")]
+async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Result<Written>> {
+    let (done, written) = oneshot::channel();
+    let result = write_snapshot(db, folder, || ());
+    tokio::spawn(async move {
+        crate::simulation::work_time().await;
+        let _ = done.send(result);
+    });
     written
 }
 

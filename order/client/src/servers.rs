@@ -3,7 +3,6 @@
 //! Must not know what is done when an exchange fails.
 
 use std::{
-    error::Error,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,20 +10,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use catalog_client::frame;
-use reqwest::{Client, Response, StatusCode, header::CONTENT_TYPE};
+use reqwest::StatusCode;
 
-use crate::{BATCH_CONTENT_TYPE, BATCH_PATH, BatchAnswer, MAX_BATCH_ANSWER, Server};
+use crate::{BATCH_PATH, BatchAnswer, Server, http::Http};
 
 /// Between two looks at a server's health.
 const HEALTH_EVERY: Duration = Duration::from_millis(250);
 /// How long a server may take to say that it is ready.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Idle connections kept to one server: there are never more batches than a few under way.
-const IDLE_CONNECTIONS: usize = 8;
 
 /// Why an exchange brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +35,6 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 struct Entry {
     server: Server,
-    batch_url: String,
-    ready_url: String,
     /// `None` until it was first seen or missed.
     live: Mutex<Option<bool>>,
 }
@@ -50,28 +43,14 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Servers {
     entries: Vec<Entry>,
-    http: Client,
+    http: Http,
     turn: AtomicUsize,
 }
 
 impl Servers {
     pub(crate) fn new(sender: &str, servers: Vec<Server>) -> Self {
-        let http = Client::builder()
-            .user_agent(sender)
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client without TLS and proxies needs nothing from its surroundings");
-        let entry = |server: Server| Entry {
-            batch_url: format!("http://{}{BATCH_PATH}", server.address),
-            ready_url: format!("http://{}/readyz", server.address),
-            live: Mutex::new(None),
-            server,
-        };
-        Self { entries: servers.into_iter().map(entry).collect(), http, turn: AtomicUsize::new(0) }
+        let entry = |server: Server| Entry { live: Mutex::new(None), server };
+        Self { entries: servers.into_iter().map(entry).collect(), http: Http::new(sender), turn: AtomicUsize::new(0) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -119,9 +98,7 @@ impl Servers {
     }
 
     async fn check(&self, index: usize) -> Result<(), String> {
-        let request = self.http.get(&self.entries[index].ready_url).timeout(HEALTH_TIMEOUT);
-        let response = request.send().await.map_err(|e| chain(&e))?;
-        match response.status() {
+        match self.http.get(&self.entries[index].server.address, "/readyz", HEALTH_TIMEOUT).await? {
             StatusCode::OK => Ok(()),
             status => Err(format!("not ready ({status})")),
         }
@@ -129,43 +106,12 @@ impl Servers {
 
     /// Sends one batch to one server.
     pub(crate) async fn post(&self, index: usize, body: Bytes, patience: Duration) -> Result<BatchAnswer, Failure> {
-        let request = self.http.post(&self.entries[index].batch_url).timeout(patience);
-        let sent = request.header(CONTENT_TYPE, BATCH_CONTENT_TYPE).body(body).send().await;
-        let response = match sent {
-            Ok(response) => response,
-            Err(e) if e.is_connect() || e.is_builder() => return Err(Failure::NoEffect(chain(&e))),
-            Err(e) => return Err(Failure::Lost(chain(&e))),
-        };
-        let status = response.status();
+        let (status, body) = self.http.post(&self.entries[index].server.address, BATCH_PATH, body, patience).await?;
         if status != StatusCode::OK {
             let why = format!("answered {status}");
             let no_effect = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
             return Err(if no_effect { Failure::NoEffect(why) } else { Failure::Lost(why) });
         }
-        let body = whole(response).await.map_err(Failure::Lost)?;
         frame::decode(&body).map_err(|e| Failure::Lost(format!("answered what is not an answer: {e}")))
     }
-}
-
-async fn whole(mut response: Response) -> Result<BytesMut, String> {
-    let mut body = BytesMut::new();
-    while let Some(part) = response.chunk().await.map_err(|e| chain(&e))? {
-        if body.len() + part.len() > MAX_BATCH_ANSWER {
-            return Err(format!("answered more than {MAX_BATCH_ANSWER} bytes"));
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
-}
-
-/// An error with its causes: reqwest's own text stops before what went wrong.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

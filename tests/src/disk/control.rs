@@ -25,6 +25,10 @@ impl Control {
         Ok(Self(file))
     }
 
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(File::options().read(true).write(true).open(path)?))
+    }
+
     pub(super) fn slow_syncs(&self, time: Duration) {
         self.set(SYNC_DELAY_US, micros(time));
     }

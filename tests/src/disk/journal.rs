@@ -60,6 +60,11 @@ pub(super) struct Pending {
 impl Pending {
     /// Reads the journal of a process that has ended.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
+        Self::read_since(folder, 0)
+    }
+
+    /// Reads the journal from one of its places on: what was not durable then is taken to be.
+    pub(super) fn read_since(folder: &Path, since: u64) -> io::Result<Self> {
         let bytes = match fs::read(folder.join(FILE)) {
             Ok(bytes) => bytes,
             // Nothing below the root was ever touched.
@@ -67,7 +72,7 @@ impl Pending {
             Err(error) => return Err(error),
         };
         let mut pending = Self::default();
-        let mut at = 0;
+        let mut at = usize::try_from(since).map_err(io::Error::other)?;
         // The last record may be cut short by the kill: what it announces was not done.
         while let Some(record) = Record::read(&bytes, at) {
             at = record.end;

@@ -50,10 +50,32 @@ enum Fate {
 /// # Errors
 /// When a file cannot be rewritten, or the journal is damaged.
 pub fn lose(root: &Path, journal: &Path, seed: u64) -> io::Result<Loss> {
+    let loss = undo_some(root, journal, Pending::read(journal)?, seed)?;
+    for entry in fs::read_dir(journal)? {
+        let entry = entry?;
+        // What was kept aside, and the journal: the next life begins with everything durable.
+        let name = entry.file_name();
+        if name == FILE || name.to_string_lossy().contains('-') {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(loss)
+}
+
+/// As [`lose`], for one folder below the root, of what was done there since a place in the journal. The journal goes on.
+///
+/// # Errors
+/// As [`lose`].
+pub(super) fn lose_part(part: &Path, journal: &Path, since: u64, seed: u64) -> io::Result<Loss> {
+    let mut pending = Pending::read_since(journal, since)?;
+    pending.names.retain(|(_, name)| name.paths().iter().any(|path| path.starts_with(part)));
+    undo_some(part, journal, pending, seed)
+}
+
+fn undo_some(root: &Path, journal: &Path, pending: Pending, seed: u64) -> io::Result<Loss> {
     let mut random = StdRng::seed_from_u64(seed);
     // The nastiest choice, everything that was not synced is gone, is the most telling one.
     let all_is_lost = random.random_bool(0.5);
-    let pending = Pending::read(journal)?;
     let mut loss = Loss { durable: pending.durable, names: pending.names.len(), ..Loss::default() };
     let places = inodes(&[root, journal])?;
     for (inode, changes) in &pending.files {
@@ -66,14 +88,6 @@ pub fn lose(root: &Path, journal: &Path, seed: u64) -> io::Result<Loss> {
     for name in undone_names(&pending.names, all_is_lost, &mut random) {
         undo_name(name)?;
         loss.names_undone += 1;
-    }
-    for entry in fs::read_dir(journal)? {
-        let entry = entry?;
-        // What was kept aside, and the journal: the next life begins with everything durable.
-        let name = entry.file_name();
-        if name == FILE || name.to_string_lossy().contains('-') {
-            fs::remove_file(entry.path())?;
-        }
     }
     Ok(loss)
 }

@@ -74,13 +74,21 @@ pub struct Plan {
 impl Plan {
     /// What `seed` stands for, in an episode that lasts so long.
     pub fn draw(seed: u64, lasts: Duration) -> Self {
+        Self::draw_of(seed, lasts, &Kind::ALL)
+    }
+
+    /// As [`Plan::draw`], of these kinds of faults.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn draw_of(seed: u64, lasts: Duration, all: &[Kind]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let catalogs = if rng.random_ratio(1, 8) { 5 } else { 3 };
         let clients = rng.random_range(6..=24);
         let snapshots = rng.random();
-        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| rng.random()).collect();
+        let mut kinds: Vec<Kind> = all.iter().copied().filter(|_| rng.random()).collect();
         if kinds.is_empty() {
-            kinds = Kind::ALL.to_vec();
+            kinds = all.to_vec();
         }
         let gap = Duration::from_secs_f64(rng.random_range(MEAN_GAP_MS) / 1000.0);
         let last = lasts.saturating_sub(CALM);

@@ -3,10 +3,8 @@
 
 use std::{io, ops::Range};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use catalog_client::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The longest answer that is read, head and body together, in bytes.
 const MAX_ANSWER: usize = 64 << 20;

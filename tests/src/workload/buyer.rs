@@ -1,12 +1,9 @@
 //! One client: sends a write or a look, reads the answer, and notes it. What an answer means for a write stands here.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::{
@@ -17,6 +14,8 @@ use crate::{
 /// How long an answer may take: the deadline of the servers and a generous second for a busy machine. Nothing hangs.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long a connection may take to be made.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// What the body of a 503 says when the write may yet have taken effect.
 const UNKNOWN: &[u8] = b"outcome-unknown";
 
@@ -99,7 +98,7 @@ impl Buyer {
 
     /// Sends a write whose outcome is known once more, to `server` at `host:port`, and notes what is answered.
     pub async fn repeat(&mut self, write: &Write, server: &str) {
-        let Ok(mut connection) = Connection::open(server).await else { return };
+        let Ok(mut connection) = connect(server).await else { return };
         let request = request(server, write);
         let Ok(Ok(answer)) = timeout(ANSWER_PATIENCE, connection.ask(&request)).await else { return };
         let answer = Answer::of(&answer);
@@ -176,7 +175,7 @@ impl Buyer {
     async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.fronts[self.front]).await?,
+            None => connect(&self.fronts[self.front]).await?,
         };
         let answer = timeout(ANSWER_PATIENCE, connection.ask(request)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let keeps = answer.keeps;
@@ -200,6 +199,11 @@ impl Buyer {
             self.history.surprises.push(what);
         }
     }
+}
+
+async fn connect(server: &str) -> io::Result<Connection> {
+    // Not as a time-out: nobody has hung who was never reached.
+    timeout(CONNECT_PATIENCE, Connection::open(server)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?
 }
 
 impl Answer {

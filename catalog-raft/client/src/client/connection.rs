@@ -17,7 +17,6 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::AsyncWriteExt,
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     sync::{Notify, oneshot},
     time::Instant,
 };
@@ -26,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     Revision,
     frame::{Connected, FrameReader, MAX_PAYLOAD, decode, encode, put_frame},
+    net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{Data, Envelope, REQUEST, RESPONSE, Request, Response},
 };
 
