@@ -17,10 +17,7 @@ use catalog_client::{
     net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
 };
-use tokio::{
-    sync::watch,
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 /// The most changes kept: at 3,500 entries a second of one hot item about a minute, at 60,000 changes a second 3 s.
 pub const MAX_CHANGES: usize = 200_000;

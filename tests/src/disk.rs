@@ -216,7 +216,19 @@ pub fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
     }
     let object = folder.join(OBJECT);
     let output = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", OBJECT, "preload.c", "clock.c", "random.c"])
+        .args([
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+            "-o",
+            OBJECT,
+            "preload.c",
+            "clock.c",
+            "random.c",
+        ])
         .args(["-ldl", "-lpthread"])
         .current_dir(folder)
         .output()

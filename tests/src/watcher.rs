@@ -172,7 +172,12 @@ impl Front for OverHttp {
     }
 }
 
-async fn follow_front(front: impl Front + Sync, mut rng: StdRng, enough: Arc<AtomicBool>, upto: Arc<AtomicU64>) -> History {
+async fn follow_front(
+    front: impl Front + Sync,
+    mut rng: StdRng,
+    enough: Arc<AtomicBool>,
+    upto: Arc<AtomicU64>,
+) -> History {
     let mut told = Vec::new();
     let mut surprises = Vec::new();
     let mut position = None;

@@ -10,11 +10,7 @@ use catalog_client::{
 };
 use futures::{StreamExt, stream};
 use openraft::raft::TransferLeaderError;
-use tokio::{
-    io::AsyncWriteExt,
-    sync::oneshot,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, sync::oneshot, time::timeout};
 
 use super::wire::{Append, Appended, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind};
 use crate::{

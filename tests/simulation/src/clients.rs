@@ -32,10 +32,7 @@ use tests::{
 use tokio::time::{Instant, sleep, timeout};
 use turmoil::Sim;
 
-use crate::{
-    runner::Report,
-    world::CLIENTS,
-};
+use crate::{runner::Report, world::CLIENTS};
 
 /// How long the cluster may take to serve at first.
 const FIRST_SERVES_WITHIN: Duration = Duration::from_secs(20);
@@ -99,7 +96,14 @@ pub fn join(sim: &mut Sim<'static>, layout: &Layout, plan: &faults::Plan, stage:
 async fn run(layout: &Layout, plan: &faults::Plan, stage: &Arc<Mutex<Stage>>) -> anyhow::Result<Verdict> {
     let front = &layout.frontends[0].address;
     serves(front, "/lookup/1?read=linearizable", FIRST_SERVES_WITHIN).await.context("the cluster did not come up")?;
-    let before = observe::parse_books(&get(front, "/list").await?)?;
+    let before = loop {
+        // The cluster serves before its first items are loaded.
+        let books = observe::parse_books(&get(front, "/list").await?)?;
+        if !books.is_empty() {
+            break books;
+        }
+        sleep(PAUSE).await;
+    };
     let addresses = |nodes: &[cluster_config::EdgeNode]| nodes.iter().map(|node| node.address.clone()).collect();
     let mut load = Workload::start(workload::Plan {
         fronts: addresses(&layout.frontends),
@@ -150,7 +154,9 @@ async fn serve_again(layout: &Layout, load: &mut Workload) -> Vec<String> {
         join_all(looks).await.into_iter().filter_map(|serves| Some(format!("{:#}", serves.err()?))).collect();
     for front in 0..layout.frontends.len() {
         if load.first_buy_at(front, SERVES_WITHIN).await.is_none() {
-            unserved.push(format!("no buy was acknowledged at front end {front} within {SERVES_WITHIN:?} after the faults"));
+            unserved.push(format!(
+                "no buy was acknowledged at front end {front} within {SERVES_WITHIN:?} after the faults"
+            ));
         }
     }
     unserved

@@ -32,7 +32,13 @@ struct Args {
     /// Processes side by side; default: one a core.
     #[arg(long)]
     jobs: Option<usize>,
-    /// The folder in which traces of failures are kept.
+    /// Ends at the first seed that fails.
+    #[arg(long)]
+    first_failure: bool,
+    /// Keeps the traces of all seeds, not only of those that fail.
+    #[arg(long)]
+    keep: bool,
+    /// The folder in which traces are kept.
     #[arg(long, default_value = "run/simulation")]
     out: PathBuf,
     /// Runs one seed in this process, in this folder.

@@ -52,8 +52,6 @@ const KINDS: [Kind; 19] = [
 ];
 /// No simulation needs more simulated time: clients begin, faults, everything serves again, outcomes are settled.
 const LONGEST: Duration = Duration::from_secs(180);
-/// One step of the simulation.
-const TICK: Duration = Duration::from_millis(1);
 
 /// Simulated milliseconds since the start, for the trace.
 static NOW_MS: AtomicU64 = AtomicU64::new(0);
@@ -99,7 +97,8 @@ fn play(world: &mut World<'_>, layer: &Layer, plan: &Plan, stage: &Mutex<Stage>,
         let now = world.sim().elapsed();
         NOW_MS.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Relaxed);
         // The wall clock goes as fast as the simulation.
-        let ahead = i64::try_from(now.as_millis()).unwrap_or(0) - i64::try_from(wall.elapsed().as_millis()).unwrap_or(0);
+        let ahead =
+            i64::try_from(now.as_millis()).unwrap_or(0) - i64::try_from(wall.elapsed().as_millis()).unwrap_or(0);
         layer.shift_clock(ahead);
         let (is_working, leader) = {
             let stage = stage.lock().expect("nobody panics with it");

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -76,7 +76,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Relaxed);
-                    if at >= seeds || lasts.is_some_and(|lasts| began.elapsed() >= lasts) {
+                    let enough = args.first_failure && !lock(&total).failed.is_empty();
+                    if enough || at >= seeds || lasts.is_some_and(|lasts| began.elapsed() >= lasts) {
                         break;
                     }
                     let seed = first.wrapping_add(at);
@@ -85,8 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                         violations: vec![("no_exit".to_owned(), format!("{error:#}"))],
                         ..Report::default()
                     });
-                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                    tell(&mut total, seed, report, &folder, args, began.elapsed());
+                    tell(&mut lock(&total), seed, report, &folder, args, began.elapsed());
                     let _ = fs::remove_dir_all(&folder);
                 }
             });
@@ -113,6 +113,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // A run that looked at nothing proves nothing.
     let sound = failed.is_empty() && seeds > 0 && sum.operations > 0 && sum.reads > 0;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn lock(total: &Mutex<Total>) -> MutexGuard<'_, Total> {
+    total.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Syncs of a folder in memory cost nothing.
@@ -165,11 +169,15 @@ fn tell(total: &mut Total, seed: u64, report: Report, folder: &Path, args: &Args
         for (property, what) in &report.violations {
             println!("      {property}: {what}");
         }
-        match keep(folder, &args.out.join(seed.to_string())) {
-            Ok(kept) => println!("      the trace is {}", kept.join(TRACE).display()),
-            Err(error) => println!("      its trace could not be kept in {}: {error}", args.out.display()),
-        }
         println!("      again: make simulate SEED={seed} SEEDS=1 SECONDS={}", args.seconds);
+    }
+    if args.keep || !report.violations.is_empty() {
+        match keep(folder, &args.out.join(seed.to_string())) {
+            Ok(kept) => println!("      the trace of seed {seed} is {}", kept.join(TRACE).display()),
+            Err(error) => {
+                println!("      the trace of seed {seed} could not be kept in {}: {error}", args.out.display())
+            }
+        }
     }
     let sum = &mut total.sum;
     sum.operations += report.operations;
@@ -182,7 +190,12 @@ fn tell(total: &mut Total, seed: u64, report: Report, folder: &Path, args: &Args
     sum.violations.extend(report.violations);
     if total.seeds.is_multiple_of(50) {
         let an_hour = total.seeds as f64 * 3600.0 / elapsed.as_secs_f64();
-        println!("{:>6} seeds, {an_hour:.0} an hour, {} operations, {} failed", total.seeds, total.sum.operations, total.failed.len());
+        println!(
+            "{:>6} seeds, {an_hour:.0} an hour, {} operations, {} failed",
+            total.seeds,
+            total.sum.operations,
+            total.failed.len()
+        );
     }
 }
 

@@ -21,6 +21,8 @@ use turmoil::{Builder, Sim};
 
 /// The host of all clients.
 pub const CLIENTS: &str = "clients";
+/// One step in time.
+const TICK: Duration = Duration::from_millis(1);
 /// The longest that a message takes where nothing is wrong; the mean is a fifth of it.
 const LATENCY: Duration = Duration::from_millis(5);
 /// Segments under way on one connection.
@@ -63,7 +65,7 @@ impl<'a> World<'a> {
             .rng_seed(plan.seed)
             .enable_random_order()
             .simulation_duration(Duration::from_secs(3600))
-            .tick_duration(Duration::from_millis(1))
+            .tick_duration(TICK)
             .min_message_latency(Duration::ZERO)
             .max_message_latency(LATENCY)
             .tcp_capacity(SEGMENTS)
@@ -166,10 +168,10 @@ impl<'a> World<'a> {
 
     fn settle(&mut self) -> anyhow::Result<()> {
         let down: BTreeSet<String> = self.active.values().flat_map(|effect| effect.down.iter().cloned()).collect();
-        let powerless = |node: &String| {
-            self.active.values().any(|effect| effect.powerless && effect.down.contains(node))
-        };
-        let new: Vec<(String, bool)> = down.difference(&self.down).map(|node| (node.clone(), powerless(node))).collect();
+        let powerless =
+            |node: &String| self.active.values().any(|effect| effect.powerless && effect.down.contains(node));
+        let new: Vec<(String, bool)> =
+            down.difference(&self.down).map(|node| (node.clone(), powerless(node))).collect();
         for (node, powerless) in &new {
             if *powerless {
                 // A machine without power says no farewell.
@@ -249,7 +251,9 @@ impl<'a> World<'a> {
                 match was {
                     Way::Open => {}
                     Way::Lost => self.sim.repair(one.as_str(), other.as_str()),
-                    Way::Held | Way::HeldFromFirst | Way::HeldFromSecond => self.sim.release(one.as_str(), other.as_str()),
+                    Way::Held | Way::HeldFromFirst | Way::HeldFromSecond => {
+                        self.sim.release(one.as_str(), other.as_str())
+                    }
                 }
                 match way {
                     Way::Open => {}
