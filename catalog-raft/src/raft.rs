@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use catalog_client::{Answer, Command, NodeId};
+use catalog_client::{Answer, Command, NodeId, frame};
 use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
@@ -63,23 +63,12 @@ impl Batch {
     /// `InvalidData` when the bytes are of another version or damaged.
     pub fn decode(&self) -> std::io::Result<Commands> {
         match self.0.split_first() {
-            Some((&BATCH_VERSION, rest)) => decode_unbounded(rest),
+            Some((&BATCH_VERSION, rest)) => frame::decode(rest),
             first => Err(std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
                 format!("a batch of version {:?}, not {BATCH_VERSION}", first.map(|(version, _)| version)),
             )),
         }
-    }
-}
-
-/// A committed entry must decode, whatever its size: its bytes were bounded when it was proposed, so unlike bytes that a
-/// stranger may have sent they are not bounded again by what they claim to hold.
-fn decode_unbounded(bytes: &[u8]) -> std::io::Result<Commands> {
-    let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
-    match bincode::serde::decode_from_slice(bytes, bincode::config::standard()) {
-        Ok((commands, read)) if read == bytes.len() => Ok(commands),
-        Ok((_, read)) => Err(invalid(format!("{} bytes after commands of {read}", bytes.len() - read))),
-        Err(error) => Err(invalid(error.to_string())),
     }
 }
 

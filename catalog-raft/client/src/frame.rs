@@ -3,6 +3,8 @@
 //! A connection serves one [`Purpose`]. The connecting side sends a [`Hello`] that names the cluster, itself and
 //! the replica it wants; the replica answers with a [`Welcome`]: accepted, or refused and closes. Payloads are
 //! bincode (standard configuration). Enums are append-only; [`VERSION`] is raised when the meaning of bytes changes.
+//!
+//! No length is taken at its word: a buffer grows as bytes arrive, and a value may claim little more than it brings.
 
 use std::{io, time::Duration};
 
@@ -24,6 +26,11 @@ pub const VERSION: u16 = 1;
 pub const MAGIC: [u8; 4] = *b"CTLG";
 /// The longest payload of a frame, in bytes.
 pub const MAX_PAYLOAD: usize = 32 << 20;
+/// The longest payload of a request on a connection of purpose [`Purpose::Client`], in bytes: as many of the longest
+/// commands as one may bring.
+pub const MAX_REQUEST: usize = 8 << 20;
+/// The longest part of a snapshot in one frame, in bytes.
+pub const MAX_CHUNK: usize = 1 << 20;
 /// The kind of the frames of the handshake.
 pub const HANDSHAKE: u8 = 0;
 /// The longest payload of a frame of the handshake, in bytes: a stranger can make us hold no more.
@@ -31,6 +38,12 @@ pub const MAX_HANDSHAKE: usize = 4 << 10;
 /// How long the accepting side waits for a [`Hello`].
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 const HEADER: usize = 9;
+/// What a reader makes room for when it has none left: so much, or as much again as has come.
+const READ_AHEAD: usize = 16 << 10;
+/// What a short value may claim to hold, in bytes.
+const MAX_CLAIM: usize = 1 << 20;
+/// How many bytes, at most, one encoded byte stands for: a small `u128`.
+const BYTES_A_BYTE: usize = 16;
 
 /// What a connection is for. Append-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +62,20 @@ pub enum Purpose {
     Client,
     /// Changes as they commit: `protocol::WatchFrom`, `protocol::WatchFrame`.
     Watch,
+}
+
+impl Purpose {
+    /// The longest payload, in bytes, that the accepting side of such a connection takes: no more than what it is for
+    /// may need, so that a stranger can make it hold no more.
+    pub const fn max_payload(self) -> usize {
+        match self {
+            Self::RaftData => MAX_PAYLOAD,
+            Self::Client => MAX_REQUEST,
+            // A snapshot begins with its membership, which is far shorter than a chunk.
+            Self::RaftSnapshot => MAX_CHUNK,
+            Self::RaftHeartbeat | Self::RaftVote | Self::Probe | Self::Watch => MAX_HANDSHAKE,
+        }
+    }
 }
 
 /// Opens a connection.
@@ -119,7 +146,6 @@ fn take_bounded(buffer: &mut BytesMut, max: usize) -> io::Result<Option<Frame>> 
         return Err(invalid(format!("a frame of {length} bytes, beyond {max}")));
     }
     if buffer.len() < HEADER + length {
-        buffer.reserve(HEADER + length - buffer.len());
         return Ok(None);
     }
     let mut frame = buffer.split_to(HEADER + length).freeze();
@@ -143,7 +169,7 @@ pub struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader over `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, buffer: BytesMut::with_capacity(16 << 10), max: MAX_PAYLOAD }
+        Self { inner, buffer: BytesMut::with_capacity(READ_AHEAD), max: MAX_PAYLOAD }
     }
 
     /// The next frame; `None` when the peer has closed between two frames.
@@ -155,8 +181,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if let Some(frame) = self.next_buffered()? {
                 return Ok(Some(frame));
             }
-            if self.buffer.capacity() - self.buffer.len() < 4 << 10 {
-                self.buffer.reserve(16 << 10);
+            if self.buffer.capacity() - self.buffer.len() < READ_AHEAD / 4 {
+                // As much again as has come, whatever the header announces: doubling keeps long frames cheap.
+                self.buffer.reserve(self.buffer.len().max(READ_AHEAD));
             }
             if self.inner.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
@@ -226,7 +253,8 @@ async fn shake_hands(address: &str, hello: &Hello) -> io::Result<Connected> {
 }
 
 /// The accepting side's half: reads the [`Hello`] within [`HELLO_TIMEOUT`] and checks magic and version. The caller
-/// checks cluster and receiver, and answers with [`answer_hello`].
+/// checks cluster and receiver, and answers with [`answer_hello`]. The reader takes frames up to what the connection is
+/// for: [`Purpose::max_payload`].
 ///
 /// # Errors
 /// As the socket's; `TimedOut`; `InvalidData` for a stranger, or another version (which is told so).
@@ -245,6 +273,7 @@ pub async fn accept(stream: TcpStream) -> io::Result<(Hello, FrameReader<OwnedRe
         answer_hello(&mut writer, &Welcome::Refused(reason.clone())).await?;
         return Err(invalid(reason));
     }
+    reader.max = hello.purpose.max_payload();
     Ok((hello, reader, writer))
 }
 
@@ -271,12 +300,28 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("types of the contract always encode")
 }
 
-/// Decodes a value from the whole of `bytes`.
+/// Decodes a value from the whole of `bytes`. A text or byte string that is longer than what may be left of the value is
+/// refused before there is room for it.
 ///
 /// # Errors
 /// `InvalidData` when they are anything else than one value.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    let config = bincode::config::standard().with_limit::<MAX_PAYLOAD>();
+    // bincode makes room for a string on the word of its length, within a limit that must be a constant and that counts
+    // decoded bytes. Each step is the first that refuses no good value of its length.
+    let most = bytes.len().saturating_mul(BYTES_A_BYTE);
+    if most <= MAX_CLAIM {
+        decode_within::<T, MAX_CLAIM>(bytes)
+    } else if most <= 8 * MAX_CLAIM {
+        decode_within::<T, { 8 * MAX_CLAIM }>(bytes)
+    } else if most <= 64 * MAX_CLAIM {
+        decode_within::<T, { 64 * MAX_CLAIM }>(bytes)
+    } else {
+        decode_within::<T, { MAX_PAYLOAD * BYTES_A_BYTE }>(bytes)
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> io::Result<T> {
+    let config = bincode::config::standard().with_limit::<LIMIT>();
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
         Ok((_, read)) => Err(invalid(format!("{} bytes after a value of {read}", bytes.len() - read))),
@@ -296,75 +341,4 @@ fn invalid(message: String) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flipped_bit_anywhere_is_refused_or_waits_for_more() {
-        let mut good = BytesMut::new();
-        put_frame(&mut good, 7, b"payload");
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(Some(frame)) = take_frame(&mut bad) {
-                panic!("bit {bit} flipped went unnoticed: {frame:?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn frames_come_whole_through_a_pipe_of_one_byte() {
-        let (mut near, far) = tokio::io::duplex(1);
-        let sender = tokio::spawn(async move {
-            for kind in 0..3 {
-                write_frame(&mut near, kind, &[kind; 100]).await.unwrap();
-            }
-        });
-        let mut reader = FrameReader::new(far);
-        for kind in 0..3 {
-            let frame = reader.next().await.unwrap().unwrap();
-            assert_eq!((frame.kind, &frame.payload[..]), (kind, &[kind; 100][..]));
-        }
-        assert_eq!(reader.next().await.unwrap(), None);
-        sender.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_handshake_loses_nothing_that_follows_it() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let hello = Hello {
-            magic: MAGIC,
-            version: VERSION,
-            cluster: "test".into(),
-            sender: "here".into(),
-            sender_replica: None,
-            receiver: 2,
-            purpose: Purpose::Probe,
-        };
-        let expected = hello.clone();
-        let server = tokio::spawn(async move {
-            let (hello, mut reader, mut writer) = accept(listener.accept().await.unwrap().0).await.unwrap();
-            assert_eq!(hello, expected);
-            let mut both = BytesMut::new();
-            put_frame(&mut both, HANDSHAKE, &encode(&Welcome::Accepted { id: 2, incarnation: 9 }));
-            put_frame(&mut both, 5, &vec![1; MAX_HANDSHAKE + 1]);
-            writer.write_all(&both).await.unwrap();
-            assert_eq!(reader.next().await.unwrap(), None);
-            let (_, _, mut writer) = accept(listener.accept().await.unwrap().0).await.unwrap();
-            answer_hello(&mut writer, &Welcome::Refused("no".into())).await.unwrap();
-            let stranger = accept(listener.accept().await.unwrap().0).await;
-            assert_eq!(stranger.unwrap_err().kind(), io::ErrorKind::InvalidData);
-        });
-        let patience = Duration::from_secs(10);
-        let mut link = connect(&address, &hello, patience).await.unwrap();
-        assert_eq!((link.id, link.incarnation), (2, 9));
-        assert_eq!(link.reader.next().await.unwrap().unwrap().kind, 5);
-        drop(link);
-        let refused = connect(&address, &hello, patience).await.unwrap_err();
-        assert_eq!((refused.kind(), refused.to_string()), (io::ErrorKind::PermissionDenied, "no".to_owned()));
-        let other = Hello { version: VERSION + 1, ..hello };
-        assert_eq!(connect(&address, &other, patience).await.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        server.await.unwrap();
-    }
-}
+mod tests;

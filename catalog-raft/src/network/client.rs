@@ -7,7 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use catalog_client::{
     NodeId,
-    frame::{self, Connected, Frame, Hello, Purpose, decode, encode, put_frame},
+    frame::{self, Connected, Frame, Hello, MAX_CHUNK, Purpose, decode, encode, put_frame},
 };
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use openraft::{
@@ -42,8 +42,6 @@ const DATA_PATIENCE: Duration = Duration::from_secs(5);
 const INSTALL_PATIENCE: Duration = Duration::from_secs(600);
 /// How long it may take to store one chunk.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes of a snapshot in one frame.
-const CHUNK: usize = 1 << 20;
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 type Answers<'s> = BoxStream<'s, RpcResult<StreamAppendResult<TypeConfig>>>;
@@ -144,7 +142,7 @@ impl Link {
         frame::write_frame(&mut connected.writer, kind::SNAPSHOT_BEGIN, &encode(&begin)).await?;
         let mut at = 0;
         while at < snapshot.snapshot.len() {
-            let chunk = snapshot.snapshot.read_at(at, CHUNK).await?;
+            let chunk = snapshot.snapshot.read_at(at, MAX_CHUNK).await?;
             at += chunk.len() as u64;
             timeout(CHUNK_PATIENCE, frame::write_frame(&mut connected.writer, kind::SNAPSHOT_CHUNK, &chunk))
                 .await

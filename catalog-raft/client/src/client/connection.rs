@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Revision,
-    frame::{Connected, FrameReader, MAX_PAYLOAD, decode, encode, put_frame},
+    frame::{Connected, FrameReader, MAX_PAYLOAD, MAX_REQUEST, decode, encode, put_frame},
     net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{Data, Envelope, REQUEST, RESPONSE, Request, Response},
 };
@@ -43,7 +43,7 @@ pub(super) enum NotSent {
     Ended,
     #[error("too much waits to be sent")]
     Full,
-    #[error("a request of {0} bytes, beyond {MAX_PAYLOAD}")]
+    #[error("a request of {0} bytes, beyond {MAX_REQUEST}")]
     TooLong(usize),
 }
 
@@ -105,7 +105,7 @@ impl Connection {
             state.next_id
         };
         let payload = encode(&Envelope { id, body: request });
-        if payload.len() > MAX_PAYLOAD {
+        if payload.len() > MAX_REQUEST {
             return Err(NotSent::TooLong(payload.len()));
         }
         let mut state = self.calls.lock();
