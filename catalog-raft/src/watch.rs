@@ -1,7 +1,8 @@
 //! The bounded history of changes, and the streams of those who follow it.
 //!
 //! There is one history for all watchers, and a watcher is no more than a position in it: one that is too slow finds
-//! its position forgotten and is told so, however many there are. Must not know who watches, or why.
+//! its position forgotten and is told so, however many there are. An event that fits no frame is forgotten at once: who
+//! has not seen it is told to reload, rather than sent what it must refuse. Must not know who watches, or why.
 
 use std::{
     collections::VecDeque,
@@ -11,8 +12,8 @@ use std::{
 };
 
 use catalog_client::{
-    Event, Revision,
-    frame::{FrameReader, decode, encode, write_frame},
+    Change, Event, Revision,
+    frame::{FrameReader, MAX_PAYLOAD, decode, encode, write_frame},
     mutant::Mutant,
     net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
@@ -21,8 +22,12 @@ use tokio::{sync::watch, time::timeout};
 
 /// The most changes kept: at 3,500 entries a second of one hot item about a minute, at 60,000 changes a second 3 s.
 pub const MAX_CHANGES: usize = 200_000;
-/// The most changes in one frame.
+/// The most changes in one frame, unless one event alone has more.
 const FRAME_CHANGES: usize = 2_000;
+/// The most bytes of events in one frame, as [`longest`] counts them: what is around them takes less than 64.
+const FRAME_BYTES: usize = MAX_PAYLOAD - 64;
+/// The most bytes that a change takes beside its texts, all numbers at their longest.
+const CHANGE_BYTES: usize = 80;
 /// How long a watcher may take to read one frame.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,6 +75,11 @@ impl History {
         let mut kept = self.lock();
         for event in events {
             debug_assert!(event.revision > kept.upto && event.revision <= upto, "events come in order, once");
+            if longest(&event) > FRAME_BYTES {
+                tracing::warn!("the {} changes of revision {} fit no frame", event.changes.len(), event.revision);
+                *kept = Kept { events: VecDeque::new(), changes: 0, floor: event.revision, upto: kept.upto };
+                continue;
+            }
             kept.changes += event.changes.len();
             kept.events.push_back(event);
         }
@@ -89,8 +99,8 @@ impl History {
         self.progress.send_replace(at);
     }
 
-    /// Everything after `after`, at most about as many changes as go into one frame. A position not yet reached gets an empty
-    /// stretch that ends there.
+    /// Everything after `after`, at most as much as goes into one frame. A position not yet reached gets an empty stretch
+    /// that ends there.
     ///
     /// # Errors
     /// [`Compacted`].
@@ -101,9 +111,10 @@ impl History {
         }
         let from = kept.events.partition_point(|event| event.revision <= after);
         let mut events = Vec::new();
-        let mut changes = 0;
+        let (mut changes, mut bytes) = (0, 0);
         for event in kept.events.range(from..) {
-            if changes >= FRAME_CHANGES {
+            bytes += longest(event);
+            if changes >= FRAME_CHANGES || bytes > FRAME_BYTES {
                 let upto = event.revision - 1;
                 return Ok(Stretch { upto, events });
             }
@@ -123,6 +134,17 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("no holder of this lock can panic")
     }
+}
+
+/// The most bytes that an event takes in a frame.
+fn longest(event: &Event) -> usize {
+    let change = |change: &Change| match change {
+        Change::Put { item, old_topic } => {
+            item.title.len() + item.topic.len() + old_topic.as_ref().map_or(0, |topic| topic.len())
+        }
+        Change::Withdrawn { topic, .. } => topic.len(),
+    };
+    CHANGE_BYTES + event.changes.iter().map(|of| CHANGE_BYTES + change(of)).sum::<usize>()
 }
 
 /// Serves one watcher until it goes, falls behind the history, or the replica ends.
@@ -180,7 +202,9 @@ fn unexpected(kind: u8) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use catalog_client::{Change, Version};
+    use std::sync::Arc;
+
+    use catalog_client::{Item, Version};
 
     use super::*;
 
@@ -225,5 +249,46 @@ mod tests {
         history.restart(1_000_000);
         assert_eq!(history.since(999_999), Err(Compacted { oldest: 1_000_000 }));
         assert_eq!(history.since(1_000_000), Ok(Stretch { upto: 1_000_000, events: vec![] }));
+    }
+
+    /// An event in which every number is at its longest, of `changes` changes with a title of `title` bytes.
+    fn wide(revision: Revision, changes: u64, title: usize) -> Event {
+        let version = Version { revision: u64::MAX, n: u32::MAX };
+        let (title, topic): (Arc<str>, Arc<str>) = ("t".repeat(title).into(), "topic".into());
+        let put = |n| {
+            let (title, topic) = (title.clone(), topic.clone());
+            let item = Item { item_number: u64::MAX - n, title, topic, cost: u64::MAX, quantity: u64::MAX, version };
+            Change::Put { old_topic: Some(item.topic.clone()), item }
+        };
+        Event { revision, changes: (0..changes).map(put).collect() }
+    }
+
+    #[test]
+    fn an_event_that_fits_no_frame_is_compacted_and_the_stream_goes_on_behind_it() {
+        let history = History::new(10);
+        history.publish(vec![event(11), wide(12, 35_000, 1000), event(13)], 14);
+        assert_eq!(history.since(10), Err(Compacted { oldest: 12 }));
+        assert_eq!(history.since(11), Err(Compacted { oldest: 12 }));
+        assert_eq!(history.since(12), Ok(Stretch { upto: 14, events: vec![event(13)] }));
+        history.publish(vec![event(15)], 15);
+        assert_eq!(follow(&history, 12), [13, 15]);
+    }
+
+    #[test]
+    fn whatever_is_kept_goes_into_frames() {
+        let history = History::new(0);
+        let sizes = [(1, 1), (9_000, 1000), (1_999, 1000), (1_999, 16_000), (30_000, 1000), (1, 10), (150_000, 100)];
+        for (at, (changes, title)) in (1..).zip(sizes) {
+            history.publish(vec![wide(at, changes, title)], at);
+        }
+        let mut position = 0;
+        while position < sizes.len() as u64 {
+            let Stretch { upto, events } = history.since(position).unwrap();
+            let frame = encode(&WatchFrame::Events { prev: u64::MAX, upto: u64::MAX, events });
+            assert!(frame.len() <= MAX_PAYLOAD, "{} bytes after {position}", frame.len());
+            assert!(upto > position);
+            decode::<WatchFrame>(&frame).expect("what was sent is understood");
+            position = upto;
+        }
     }
 }
