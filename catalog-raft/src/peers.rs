@@ -108,6 +108,10 @@ impl Peers {
 
     /// Why a connection is refused: it was meant for another cluster or replica, or comes from a disk that is not the
     /// one that joined the group under this id.
+    ///
+    /// Not because the sender is no member: nobody is before the founding, and a replica that lags behind a change of
+    /// membership must follow, and vote for, one that has joined meanwhile (Raft dissertation 4.1). It can know a wrong
+    /// disk of a member, but not a stranger.
     fn refusal(&self, hello: &Hello) -> Option<String> {
         let own = &self.identity;
         if hello.cluster != own.cluster {
