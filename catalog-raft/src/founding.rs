@@ -139,3 +139,11 @@ async fn probe_self(raft: &Raft) -> anyhow::Result<Probed> {
     let members = metrics.membership_config.nodes().map(|(id, peer)| (*id, peer.incarnation)).collect();
     Ok(Probed { empty, members })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fuzz_probes() {
+        fuzzing::fuzz_encoded::<super::Probed>("probes");
+    }
+}

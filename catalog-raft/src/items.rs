@@ -136,6 +136,8 @@ async fn propose(proposals: &Proposals, items: &[NewItem]) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

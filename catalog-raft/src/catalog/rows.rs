@@ -289,3 +289,6 @@ fn read<T: DeserializeOwned>(value: &[u8]) -> io::Result<T> {
 fn fixed<const N: usize>(key: &[u8]) -> io::Result<[u8; N]> {
     key.try_into().map_err(|_| invalid(format!("a key of {} bytes instead of {N}", key.len())))
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -44,7 +44,7 @@ pub mod kind {
 }
 
 /// AppendEntries; without entries a heartbeat, or a commit alone.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Append {
     vote: StoredVote,
     prev: Option<StoredLogId>,
@@ -79,7 +79,7 @@ impl Append {
 }
 
 /// The answer to an [`Append`], given once everything up to it is on stable storage.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Appended {
     /// The log matches, and is synced, up to here.
     Matching(Option<StoredLogId>),
@@ -110,7 +110,7 @@ impl From<Appended> for StreamAppendResult<TypeConfig> {
 }
 
 /// RequestVote.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ballot {
     vote: StoredVote,
     last_log_id: Option<StoredLogId>,
@@ -136,7 +136,7 @@ impl From<Ballot> for VoteRequest<TypeConfig> {
 }
 
 /// The answer to a [`Ballot`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     vote: StoredVote,
     granted: bool,
@@ -161,7 +161,7 @@ impl From<Cast> for VoteResponse<TypeConfig> {
 }
 
 /// Asks a replica to take the lead.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     from: StoredVote,
     to: u64,
@@ -185,7 +185,7 @@ impl From<Transfer> for TransferLeaderRequest<TypeConfig> {
 }
 
 /// The answer to a [`Transfer`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transferred {
     /// It will stand for election.
     Accepted,
@@ -206,7 +206,7 @@ pub enum Transferred {
 }
 
 /// Opens the transfer of a snapshot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotBegin {
     /// The leader's vote.
     pub vote: StoredVote,
@@ -221,8 +221,11 @@ pub struct SnapshotBegin {
 }
 
 /// The answer to a whole snapshot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// The follower's vote.
     pub vote: StoredVote,
 }
+
+#[cfg(test)]
+mod fuzz;

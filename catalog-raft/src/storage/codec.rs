@@ -179,3 +179,6 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 pub fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
     from_bytes::<StoredEntry>(bytes).map(Entry::from)
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

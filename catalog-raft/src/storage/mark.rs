@@ -95,7 +95,7 @@ fn shown(id: &StoredLogId) -> String {
 }
 
 /// What a slot holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     number: u64,
     mark: Mark,
@@ -211,6 +211,8 @@ fn read_slot(file: &File, place: u64) -> Option<Slot> {
     from_bytes(record.get(..usize::try_from(length).ok()?)?).ok()
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -472,4 +472,6 @@ fn invalid(path: &Path, what: &str) -> io::Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

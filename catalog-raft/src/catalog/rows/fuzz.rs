@@ -1,0 +1,80 @@
+//! Rows of the state, spoiled, and what is made of those that can still be read.
+
+use fuzzing::{claimed_by, frugal, fuzz, fuzz_values, made, spoil, spoilings};
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    super::{Limits, Restore},
+    *,
+};
+
+fn fuzz_row<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(target: &str) {
+    fuzz_values(target, made::<T>(), written, |bytes| read::<T>(bytes).ok());
+}
+
+fn written<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_onto(&mut bytes, value);
+    bytes
+}
+
+#[test]
+fn fuzz_rows() {
+    fuzz_row::<Row>("items' rows");
+    fuzz_row::<Order>("orders' rows");
+    fuzz_row::<Version>("rows of orders' ids");
+    fuzz_row::<DedupRecord>("rows of the dedup window");
+    fuzz_row::<Meta>("what is stored beside the rows");
+}
+
+#[test]
+fn fuzz_keys() {
+    fuzz_values("keys of items", any::<u64>(), |n| item_key(*n).to_vec(), |key| read_item_key(key).ok());
+    fuzz_values("keys of orders", made(), |version| version_key(*version).to_vec(), |key| read_version_key(key).ok());
+}
+
+/// A state of rows that came from elsewhere, all readable but put together by chance: refused, or a catalogue that has the
+/// hash that was claimed.
+#[test]
+fn fuzz_restored_states() {
+    let rows = (
+        vec((any::<u16>(), made::<Row>()), 0..4),
+        vec(made::<Order>(), 0..4),
+        vec((made::<Version>(), made::<DedupRecord>()), 0..4),
+    );
+    let inputs = (rows, any::<u64>(), made::<Meta>(), any::<bool>(), spoilings());
+    fuzz("restored states", inputs, |((items, orders, records), applied, mut meta, honest, spoilings)| {
+        let mut restore = Restore::with_limits(Limits { revisions: 10, records: 3 });
+        let mut hashes = Hashes::default();
+        let mut count = 0;
+        for (number, mut row) in items {
+            let number = u64::from(number);
+            if let Row::Live(item) = &mut row {
+                item.item_number = number;
+            }
+            let (key, value) = (item_key(number), spoil(written(&row), &spoilings));
+            if frugal(claimed_by(value.len()), || restore.item(&key, &value)).is_ok() {
+                hashes.add(Table::Items, &key, &value);
+            }
+        }
+        for order in orders {
+            let (key, value) = (version_key(order.version), spoil(written(&order), &spoilings));
+            if frugal(claimed_by(value.len()), || restore.order(&key, &value)).is_ok() {
+                hashes.add(Table::Orders, &key, &value);
+                count += 1;
+            }
+        }
+        for (version, record) in records {
+            let (key, value) = (version_key(version), spoil(written(&record), &spoilings));
+            if frugal(claimed_by(value.len()), || restore.dedup(&key, &value)).is_ok() {
+                hashes.add(Table::Dedup, &key, &value);
+            }
+        }
+        if honest {
+            (meta.orders, meta.hashes) = (count, hashes);
+        }
+        if let Ok(catalog) = restore.verified(applied, &meta) {
+            assert_eq!(catalog.meta().hashes, hashes);
+        }
+    });
+}
