@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use catalog_client::frame::{Hello, MAGIC, Purpose, VERSION, connect, put_frame};
+use catalog_client::frame::{Hello, MAGIC, MAX_PAYLOAD, Purpose, VERSION, connect, put_frame};
 use tests::{Shared, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -48,6 +48,47 @@ async fn strangers_are_refused_at_the_peer_port() {
     }
     let magic = Hello { magic: *b"HTTP", ..good };
     connect(&node.peer, &magic, PATIENCE).await.expect_err("another protocol");
+}
+
+/// Who is let in may not announce frames longer than what the connection is for: it is closed on the header's word, while
+/// one that announces as much as it may is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_takes_no_longer_frames_than_it_is_for() {
+    let cluster = Shared::get().await;
+    let layout = &cluster.cluster.layout;
+    let (node, other) = (&layout.catalogs[0], &layout.catalogs[1]);
+    let hello = |receiver, sender_replica, purpose| Hello {
+        magic: MAGIC,
+        version: VERSION,
+        cluster: layout.cluster.clone(),
+        sender: "a test".to_owned(),
+        sender_replica,
+        receiver,
+        purpose,
+    };
+    let probed = connect(&other.peer, &hello(other.id, None, Purpose::Probe), PATIENCE).await.expect("it is up");
+    let member = Some((other.id, probed.incarnation));
+    for purpose in [
+        Purpose::RaftData,
+        Purpose::RaftHeartbeat,
+        Purpose::RaftVote,
+        Purpose::RaftSnapshot,
+        Purpose::Probe,
+        Purpose::Client,
+        Purpose::Watch,
+    ] {
+        let longest = purpose.max_payload();
+        assert!(longest <= MAX_PAYLOAD);
+        for (length, is_closed) in [(longest, false), (longest + 1, true)] {
+            let hello = hello(node.id, member, purpose);
+            let mut connected = connect(&node.peer, &hello, PATIENCE).await.expect("a hello that is right");
+            let header = [&u32::try_from(length).expect("a length").to_le_bytes()[..], &[0; 5]].concat();
+            connected.writer.write_all(&header).await.expect("nine bytes");
+            let patience = if is_closed { PATIENCE } else { Duration::from_millis(300) };
+            let end = tokio::time::timeout(patience, connected.reader.next()).await;
+            assert_eq!(end.is_ok(), is_closed, "{purpose:?} with {length} bytes announced");
+        }
+    }
 }
 
 /// What is no frame at all closes the connection, and costs nobody else anything.
