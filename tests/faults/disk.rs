@@ -36,7 +36,8 @@ async fn all_is_kept(mut trial: Trial) {
     assert!(told.is_empty(), "promises were broken:\n{}", told.join("\n"));
 }
 
-/// Power fails at one replica after another, in the middle of its work: whatever it had acknowledged is there again.
+/// Power fails at one replica after another, in the middle of its work, or some time after it was killed: whatever it had
+/// acknowledged is there again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_loses_power_loses_nothing_that_it_acknowledged() {
     let _turn = TURN.lock().await;
@@ -47,6 +48,10 @@ async fn a_replica_that_loses_power_loses_nothing_that_it_acknowledged() {
             0 => trial.cluster.leader().await,
             at => trial.cluster.followers().await[at - 1].clone(),
         };
+        if round >= 3 {
+            trial.cluster.kill(&victim).await;
+            sleep(STRETCH).await;
+        }
         let loss = disk.lose_power(&victim, seed.wrapping_add(round as u64)).expect("its folder can be rewritten");
         trial.cluster.say(&format!("{victim}: {loss:?}"));
         assert!(loss.durable > 0, "the layer saw nothing that was synced");

@@ -90,7 +90,10 @@ impl TestCluster {
                     cluster.say(&format!("serves after {:.2} s", began.elapsed().as_secs_f64()));
                     return (cluster, prepared);
                 }
-                Err(error) if cluster.lost_a_port(&error) => cluster.say("a port was taken meanwhile: trying others"),
+                Err(error) if cluster.lost_a_port(&error) => {
+                    cluster.set_kept(false);
+                    cluster.say("a port was taken meanwhile: trying others");
+                }
                 Err(error) => panic!("{name}: {error:#}"),
             }
         }

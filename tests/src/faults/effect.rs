@@ -32,10 +32,10 @@ pub struct Effect {
     pub down: Vec<String>,
     /// They are ended by SIGTERM, and not by SIGKILL.
     pub gently: bool,
-    /// They lose what they have not synced.
-    pub powerless: bool,
-    /// Their syncs fail first, and they end by themselves.
-    pub syncs_fail: bool,
+    /// Those who lose power when it strikes: what they have not synced is gone, whether or not they run.
+    pub powerless: Vec<String>,
+    /// Their syncs fail until it strikes, and they end by themselves.
+    pub failing: Vec<String>,
     /// These have slow disks: how long a sync takes more.
     pub slow: Vec<(String, Duration)>,
     /// These have wall clocks that are off, by milliseconds.
@@ -124,9 +124,9 @@ impl Effect {
                 Self::links(everywhere(view), Link { latency, jitter: latency * 2, ..Link::default() })
             }
             Kind::Loss => Self::links(everywhere(view), Link { loss: 0.08 * severity, ..Link::default() }),
-            Kind::PowerOne => Self { down: victim_alone(), powerless: true, ..Self::default() },
-            Kind::PowerAll => Self { down: view.catalogs.clone(), powerless: true, ..Self::default() },
-            Kind::SyncFails => Self { down: victim_alone(), powerless: true, syncs_fail: true, ..Self::default() },
+            Kind::PowerOne => Self { down: victim_alone(), powerless: victim_alone(), ..Self::default() },
+            Kind::PowerAll => Self { down: view.catalogs.clone(), powerless: view.catalogs.clone(), ..Self::default() },
+            Kind::SyncFails => Self { failing: victim_alone(), powerless: victim_alone(), ..Self::default() },
             Kind::SlowDisk => {
                 let more = Duration::from_millis(300).mul_f64(severity);
                 Self { slow: victim_alone().into_iter().map(|node| (node, more)).collect(), ..Self::default() }
@@ -141,6 +141,16 @@ impl Effect {
                 Self::links(one_way(&view.others(&here), &here), Link { rate, ..Link::default() })
             }
         }
+    }
+
+    /// It strikes: whose syncs failed is gone by now, or is ended.
+    pub fn strike(&mut self) {
+        self.down.append(&mut self.failing);
+    }
+
+    /// The servers that may end by themselves meanwhile.
+    pub fn mortal(&self) -> impl Iterator<Item = &String> {
+        self.failing.iter()
     }
 
     fn links(pairs: Vec<Pair>, link: Link) -> Self {
@@ -226,13 +236,22 @@ mod tests {
             let known = [view.catalogs, view.orders, view.fronts, vec![ANYBODY.to_owned()]].concat();
             let ends = effect.links.iter().flat_map(|((from, to), _)| [from, to]);
             let disks = effect.slow.iter().map(|(node, _)| node).chain(effect.clocks.iter().map(|(node, _)| node));
-            let named: Vec<&String> = effect.down.iter().chain(&effect.paused).chain(disks).chain(ends).collect();
+            let servers = effect.down.iter().chain(&effect.paused).chain(&effect.failing);
+            let named: Vec<&String> = servers.chain(disks).chain(ends).collect();
             assert!(!named.is_empty(), "{kind:?} does nothing");
             for name in named {
                 assert!(known.contains(&name.trim_end_matches("/watch").to_owned()), "{kind:?} hits {name}");
             }
             assert!(effect.links.iter().all(|(_, link)| *link != Link::default()), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn whose_syncs_fail_runs_until_it_strikes_and_loses_its_power_then() {
+        let mut effect = Effect::of(&fault(Kind::SyncFails), &view(3));
+        assert!(effect.down.is_empty() && effect.mortal().eq(["catalog-2"]));
+        effect.strike();
+        assert!(effect.down == ["catalog-2"] && effect.powerless == ["catalog-2"] && effect.failing.is_empty());
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::{Plan, world::World};
+use super::{Plan, plan::Step, world::World};
 use crate::{
     checks::Violation,
     cluster::TestCluster,
@@ -40,14 +41,19 @@ impl Episode {
         let began = Instant::now();
         let plan = Plan::draw(seed, lasts);
         let catalogs = plan.catalogs;
-        let running = tokio::spawn(run(plan));
-        let mut episode = running.await.unwrap_or_else(|panic| Self {
-            report: Report { violations: vec![harness(panic)], ..Report::default() },
-            ..Self::default()
-        });
+        let folder = Arc::new(Mutex::new(None));
+        let running = tokio::spawn(run(plan, folder.clone()));
+        let mut episode = running.await.unwrap_or_else(|panic| Self::unjudged(panic));
         (episode.seed, episode.catalogs) = (seed, catalogs);
         episode.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if !episode.report.violations.is_empty() {
+            episode.kept = folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         episode
+    }
+
+    fn unjudged(why: impl std::fmt::Display) -> Self {
+        Self { report: Report { violations: vec![harness(why)], ..Report::default() }, ..Self::default() }
     }
 
     /// Faults that were injected.
@@ -66,73 +72,61 @@ impl Episode {
     }
 }
 
-async fn run(plan: Plan) -> Episode {
+/// Runs a plan. `folder` is told where the cluster lives, as soon as it does: whatever goes wrong then, it can be looked into.
+async fn run(plan: Plan, folder: Arc<Mutex<Option<PathBuf>>>) -> Episode {
     let name = format!("faults-{}", plan.seed);
-    let (cluster, disk) = TestCluster::start_after(&name, plan.options().quiet(), Disk::prepare).await;
+    let prepare = |cluster: &TestCluster| {
+        *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.cluster.run_dir.clone());
+        // Until it is known that there is nothing to look into.
+        cluster.set_kept(true);
+        Disk::prepare(cluster)
+    };
+    let (cluster, disk) = TestCluster::start_after(&name, plan.options().quiet(), prepare).await;
     let disk = match disk {
         Ok(disk) => disk,
-        Err(error) => {
-            let report = Report { violations: vec![harness(format!("{error:#}"))], ..Report::default() };
-            return Episode { report, ..Episode::default() };
-        }
+        Err(error) => return Episode::unjudged(format_args!("{error:#}")),
     };
-    // Until it is known that there is nothing to look into.
-    cluster.set_kept(true);
-    let folder = cluster.cluster.run_dir.clone();
-    let mut episode = Episode::default();
+    let run_dir = cluster.cluster.run_dir.clone();
     let mut trial = match Trial::begin_where(cluster, plan.seed, plan.clients, plan.fronts_may_go()).await {
         Ok(trial) => trial,
-        Err(error) => {
-            episode.report.violations.push(harness(error));
-            return episode;
-        }
+        Err(error) => return Episode::unjudged(format_args!("{error:#}")),
     };
-    let (log, exits) = inject(&trial, &disk, &plan, &mut episode.faults).await;
+    let World { log, violations: exits, counts, .. } = inject(&trial, &disk, &plan).await;
     trial.faults_ended().await;
-    episode.report = match trial.judge().await {
+    let mut episode = match trial.judge().await {
         Ok((cluster, _, report)) => {
             cluster.set_kept(!exits.is_empty() || !report.violations.is_empty());
-            report
+            Episode { report, ..Episode::default() }
         }
-        Err(error) => Report { violations: vec![harness(format!("{error:#}"))], ..Report::default() },
+        Err(error) => Episode::unjudged(format_args!("{error:#}")),
     };
+    episode.faults = counts;
     episode.report.violations.extend(exits);
     if !episode.report.violations.is_empty() {
         let violations: String = episode.report.violations.iter().map(|one| format!("{one}\n")).collect();
-        if let Err(error) = std::fs::write(folder.join("faults.log"), format!("{plan:#?}\n{log}\n{violations}")) {
-            println!("cannot keep the plan in {}: {error}", folder.display());
+        if let Err(error) = std::fs::write(run_dir.join("faults.log"), format!("{plan:#?}\n{log}\n{violations}")) {
+            println!("cannot keep the plan in {}: {error}", run_dir.display());
         }
-        episode.kept = Some(folder);
     }
     episode
 }
 
-/// Does what the plan says and heals everything. Returns what was done, and the servers that ended by themselves.
-async fn inject(
-    trial: &Trial,
-    disk: &Disk,
-    plan: &Plan,
-    counts: &mut BTreeMap<&'static str, u64>,
-) -> (String, Vec<Violation>) {
+/// Does what the plan says and heals everything. Returns what has become of the world.
+async fn inject<'a>(trial: &'a Trial, disk: &'a Disk, plan: &Plan) -> World<'a> {
     let mut world = World::new(&trial.cluster, disk, plan.seed);
-    let starts = plan.faults.iter().enumerate().map(|(id, planned)| (planned.start, true, id));
-    let ends = plan.faults.iter().enumerate().map(|(id, planned)| (planned.end, false, id));
-    let mut steps: Vec<(Duration, bool, usize)> = starts.chain(ends).collect();
-    steps.sort_unstable();
     let began = trial.now();
-    for (at, starts, id) in steps {
+    for (at, step, id) in plan.steps() {
         sleep((began + at).saturating_sub(trial.now())).await;
         let now = trial.now();
-        if starts {
-            world.begin(now, id, &plan.faults[id]).await;
-            *counts.entry(plan.faults[id].fault.kind.name()).or_default() += 1;
-        } else {
-            world.end(now, id);
+        match step {
+            Step::Begin => world.begin(now, id, &plan.faults[id]).await,
+            Step::Strike => world.strike(now, id),
+            Step::End => world.end(now, id),
         }
     }
     sleep((began + plan.lasts).saturating_sub(trial.now())).await;
     world.end_all(trial.now());
-    (world.log, world.violations)
+    world
 }
 
 fn harness(why: impl std::fmt::Display) -> Violation {

@@ -141,6 +141,14 @@ impl Kind {
         }
     }
 
+    /// When it strikes, if that is later than its start: time to meet a sync that fails, and to end with the reason.
+    pub const fn strikes_after(self) -> Option<Duration> {
+        match self {
+            Self::SyncFails => Some(Duration::from_millis(300)),
+            _ => None,
+        }
+    }
+
     /// Whether front ends may be gone, or not answer, meanwhile.
     pub const fn hits_front_ends(self) -> bool {
         matches!(self, Self::KillFront | Self::PauseEdge)

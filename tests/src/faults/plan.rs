@@ -54,6 +54,17 @@ pub struct Planned {
     pub fault: Fault,
 }
 
+/// What is done with a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// It starts.
+    Begin,
+    /// It strikes: at once, but for kinds that need some time before.
+    Strike,
+    /// It is healed.
+    End,
+}
+
 /// What a seed stands for.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -109,6 +120,21 @@ impl Plan {
         let options = Options::new().catalogs(self.catalogs).frontends(2).proxied();
         let options = options.items_csv(trial::items_csv(&trial::ITEMS));
         if self.snapshots { options.raft("snapshot_entries", 100).raft("log_kept_entries", 20) } else { options }
+    }
+
+    /// What is done when, with which of the faults, in order.
+    pub fn steps(&self) -> Vec<(Duration, Step, usize)> {
+        let of = |(id, planned): (usize, &Planned)| {
+            let strike = planned.start + planned.fault.kind.strikes_after().unwrap_or_default();
+            [
+                (planned.start, Step::Begin, id),
+                (strike.min(planned.end), Step::Strike, id),
+                (planned.end, Step::End, id),
+            ]
+        };
+        let mut steps: Vec<_> = self.faults.iter().enumerate().flat_map(of).collect();
+        steps.sort_unstable();
+        steps
     }
 
     /// Whether front ends may be gone on the way.
@@ -170,5 +196,18 @@ mod tests {
         }
         assert_eq!(kinds.len(), Kind::ALL.len(), "{kinds:?}");
         assert!(overlaps > 200, "{overlaps}");
+    }
+
+    #[test]
+    fn every_fault_begins_strikes_and_ends_in_this_order() {
+        for seed in 0..20 {
+            let plan = Plan::draw(seed, LASTS);
+            let steps = plan.steps();
+            assert!(steps.is_sorted_by_key(|(at, ..)| *at));
+            for id in 0..plan.faults.len() {
+                let own: Vec<Step> = steps.iter().filter(|(.., of)| *of == id).map(|(_, step, _)| *step).collect();
+                assert_eq!(own, [Step::Begin, Step::Strike, Step::End]);
+            }
+        }
     }
 }

@@ -13,8 +13,6 @@ use super::{
 };
 use crate::{checks::Violation, cluster::STOP_PATIENCE, cluster::TestCluster, disk::Disk};
 
-/// How long a server may take to meet a sync that fails.
-const MEETS_EIO: Duration = Duration::from_millis(300);
 /// Lines of a server's log that tell why it ended.
 const LAST_WORDS: usize = 12;
 
@@ -29,6 +27,8 @@ pub struct World<'a> {
     active: BTreeMap<usize, Effect>,
     down: BTreeSet<String>,
     paused: BTreeSet<String>,
+    /// How often each kind of fault did something.
+    pub counts: BTreeMap<&'static str, u64>,
     /// What was done, one line a step.
     pub log: String,
     /// Servers that ended by themselves.
@@ -48,6 +48,7 @@ impl<'a> World<'a> {
             active: BTreeMap::new(),
             down: BTreeSet::new(),
             paused: BTreeSet::new(),
+            counts: BTreeMap::new(),
             log: String::new(),
             violations: Vec::new(),
         }
@@ -67,28 +68,51 @@ impl<'a> World<'a> {
             now,
             &format!("begins {id}: {name} for {lasts} ms ({leader} leads) {how:?} {hits}{}", links.join("; ")),
         );
+        if self.does_something(&effect) {
+            *self.counts.entry(name).or_default() += 1;
+        } else {
+            self.note(now, "that changes nothing");
+        }
         self.active.insert(id, effect);
-        self.settle(now);
+        self.settle(now, &[]);
+    }
+
+    /// A fault strikes: power goes, and whoever met a sync that failed is gone.
+    pub fn strike(&mut self, now: Duration, id: usize) {
+        let Some(effect) = self.active.get_mut(&id) else { return };
+        effect.strike();
+        let powerless = effect.powerless.clone();
+        if !powerless.is_empty() {
+            self.settle(now, &powerless);
+        }
     }
 
     /// Ends a fault.
     pub fn end(&mut self, now: Duration, id: usize) {
         self.note(now, &format!("ends {id}"));
         self.active.remove(&id);
-        self.settle(now);
+        self.settle(now, &[]);
     }
 
     /// Ends all faults. Returns once every server has been started.
     pub fn end_all(&mut self, now: Duration) {
         self.note(now, "all is healed");
         self.active.clear();
-        self.settle(now);
+        self.settle(now, &[]);
+    }
+
+    /// Whether an effect is more than to keep down who is down already.
+    fn does_something(&self, effect: &Effect) -> bool {
+        let ends = effect.down.iter().chain(&effect.paused).any(|node| !self.down.contains(node));
+        let Effect { powerless, links, slow, clocks, .. } = effect;
+        ends || !(powerless.is_empty() && links.is_empty() && slow.is_empty() && clocks.is_empty())
     }
 
     /// Notes servers that have ended although nothing ended them.
     pub fn look_for_the_dead(&mut self, now: Duration) {
         for node in self.cluster.cluster.nodes() {
-            if self.down.contains(&node) || self.cluster.cluster.process(&node).is_some() {
+            let may_end = self.active.values().any(|effect| effect.mortal().any(|mortal| *mortal == node));
+            if may_end || self.down.contains(&node) || self.cluster.cluster.process(&node).is_some() {
                 continue;
             }
             let log = self.cluster.log(&node);
@@ -108,72 +132,31 @@ impl<'a> World<'a> {
         leads.max_by_key(|status| status.term).map(|status| status.node)
     }
 
-    fn settle(&mut self, now: Duration) {
+    /// Brings everything into the state that is wanted; power fails at `powerless` on the way.
+    fn settle(&mut self, now: Duration, powerless: &[String]) {
         self.look_for_the_dead(now);
-        let links = merged(self.active.values());
-        self.cluster.net().replace(links);
+        self.cluster.net().replace(merged(self.active.values()));
         let wanted = |of: fn(&Effect) -> &Vec<String>| -> BTreeSet<String> {
             self.active.values().flat_map(|effect| of(effect).iter().cloned()).collect()
         };
         let (down, paused) = (wanted(|effect| &effect.down), wanted(|effect| &effect.paused));
-        let hard = |node: &&String| self.active.values().any(|effect| !effect.gently && effect.down.contains(*node));
-        let (kill, stop): (Vec<String>, Vec<String>) =
-            down.difference(&self.down).cloned().partition(|node| hard(&node));
         let start: Vec<String> = self.down.difference(&down).cloned().collect();
-        let mut failed = Vec::new();
-        let of = |node: &String, is: fn(&Effect) -> bool| {
-            self.active.values().any(|effect| is(effect) && effect.down.contains(node))
-        };
-        for node in down.difference(&self.down).filter(|node| of(node, |effect| effect.syncs_fail)) {
-            self.disk.fail_syncs(node);
-        }
-        if down.iter().any(|node| of(node, |effect| effect.syncs_fail)) {
-            // Time to meet one, and to end with the reason; who has nothing to sync is killed.
-            std::thread::sleep(MEETS_EIO);
-        }
-        let powerless: Vec<String> =
-            down.difference(&self.down).filter(|node| of(node, |effect| effect.powerless)).cloned().collect();
-        tokio::task::block_in_place(|| {
-            let cluster = &self.cluster.cluster;
-            // All are signalled before the first is waited for.
-            let ended: Vec<_> = std::thread::scope(|scope| {
-                let kills = kill.iter().map(|node| (node, scope.spawn(|| cluster.kill(node)))).collect::<Vec<_>>();
-                let stops = stop.iter().map(|node| (node, scope.spawn(|| cluster.stop(node, STOP_PATIENCE))));
-                let all: Vec<_> = kills.into_iter().chain(stops.collect::<Vec<_>>()).collect();
-                all.into_iter().map(|(node, done)| (node, done.join().expect("ending does not panic"))).collect()
-            });
-            // Who has ended of EIO cannot be killed any more.
-            let ended = ended.into_iter().filter(|(node, _)| !powerless.contains(node));
-            failed.extend(ended.filter_map(|(node, result)| Some((node.clone(), result.err()?))));
-            for node in &powerless {
+        let failed = tokio::task::block_in_place(|| {
+            let mut failed = self.end_those(&down, powerless);
+            for node in powerless {
+                // Whoever is dead already has a disk all the same.
                 if let Err(error) = self.disk.lose_power(node, self.seed) {
                     failed.push((node.clone(), error));
                 }
             }
-            for node in &self.view.catalogs {
-                self.disk.heal(node);
-            }
-            for (node, more) in self.active.values().flat_map(|effect| &effect.slow) {
-                self.disk.slow(node, *more);
-            }
-            for (node, off) in self.active.values().flat_map(|effect| &effect.clocks) {
-                self.disk.shift_clock(node, *off);
-            }
+            self.set_disks();
             for node in &start {
                 if let Err(error) = self.cluster.start_node(node) {
                     failed.push((node.clone(), error));
                 }
             }
-            for node in cluster.nodes() {
-                let (is, should) = (self.paused.contains(&node), paused.contains(&node) && !down.contains(&node));
-                let fresh = start.contains(&node);
-                let result = match (is && !fresh, should) {
-                    (false, true) => cluster.pause(&node),
-                    (true, false) if !down.contains(&node) => cluster.resume(&node),
-                    _ => Ok(()),
-                };
-                failed.extend(result.err().map(|error| (node.clone(), error)));
-            }
+            failed.extend(self.pause_those(&paused, &down, &start));
+            failed
         });
         self.seed = self.seed.wrapping_add(1);
         self.down = down;
@@ -186,6 +169,62 @@ impl<'a> World<'a> {
                 self.violations.push(Violation { property: "no_exit", what });
             }
         }
+    }
+
+    /// Ends those of `down` that are not down yet.
+    fn end_those(&self, down: &BTreeSet<String>, powerless: &[String]) -> Vec<(String, anyhow::Error)> {
+        let cluster = &self.cluster.cluster;
+        let hard = |node: &&String| self.active.values().any(|effect| !effect.gently && effect.down.contains(*node));
+        let (kill, stop): (Vec<&String>, Vec<&String>) = down.difference(&self.down).partition(hard);
+        // All are signalled before the first is waited for.
+        let ended: Vec<_> = std::thread::scope(|scope| {
+            let kills = kill.iter().map(|node| (*node, scope.spawn(|| cluster.kill(node)))).collect::<Vec<_>>();
+            let stops = stop.iter().map(|node| (*node, scope.spawn(|| cluster.stop(node, STOP_PATIENCE))));
+            let all: Vec<_> = kills.into_iter().chain(stops.collect::<Vec<_>>()).collect();
+            all.into_iter().map(|(node, done)| (node, done.join().expect("ending does not panic"))).collect()
+        });
+        // Who has ended of EIO cannot be killed any more.
+        let ended = ended.into_iter().filter(|(node, _)| !powerless.contains(node));
+        ended.filter_map(|(node, result)| Some((node.clone(), result.err()?))).collect()
+    }
+
+    /// Sets what every disk and clock goes through.
+    fn set_disks(&self) {
+        let effects = || self.active.values();
+        for node in &self.view.catalogs {
+            if effects().any(|effect| effect.failing.contains(node)) {
+                self.disk.fail_syncs(node);
+                continue;
+            }
+            self.disk.heal(node);
+            for (_, more) in effects().flat_map(|effect| &effect.slow).filter(|(slow, _)| slow == node) {
+                self.disk.slow(node, *more);
+            }
+            for (_, off) in effects().flat_map(|effect| &effect.clocks).filter(|(wrong, _)| wrong == node) {
+                self.disk.shift_clock(node, *off);
+            }
+        }
+    }
+
+    /// Pauses `paused`, but for those who are down, and resumes the others.
+    fn pause_those(
+        &self,
+        paused: &BTreeSet<String>,
+        down: &BTreeSet<String>,
+        fresh: &[String],
+    ) -> Vec<(String, anyhow::Error)> {
+        let cluster = &self.cluster.cluster;
+        let mut failed = Vec::new();
+        for node in cluster.nodes() {
+            let (is, should) = (self.paused.contains(&node), paused.contains(&node) && !down.contains(&node));
+            let result = match (is && !fresh.contains(&node), should) {
+                (false, true) => cluster.pause(&node),
+                (true, false) if !down.contains(&node) => cluster.resume(&node),
+                _ => Ok(()),
+            };
+            failed.extend(result.err().map(|error| (node.clone(), error)));
+        }
+        failed
     }
 
     fn note(&mut self, now: Duration, what: &str) {
