@@ -18,6 +18,7 @@ mod orders;
 mod overload;
 mod reads;
 mod selling;
+mod shipped;
 mod shop;
 mod snapshots;
 mod surviving;

@@ -515,7 +515,10 @@ rm -rf "$0""#;
 
 /// The folder of the servers' binaries: `CATALOG_STORE_BIN`, which `make test` sets, or the folder above that of the
 /// test program, where cargo puts binaries.
-fn binaries() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When one of them is not there.
+pub fn binaries() -> anyhow::Result<PathBuf> {
     let folder = match std::env::var_os("CATALOG_STORE_BIN") {
         Some(folder) => folder.into(),
         None => {

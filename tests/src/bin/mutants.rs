@@ -22,8 +22,10 @@ const NAMED: [&str; 4] = [
     "network::edges::a_front_end_that_only_reads_shows_no_past_without_its_stream",
 ];
 
-/// What an episode may say of a sound store on a machine that is too busy: no proof that a check has noticed.
+/// What may be said of a sound store on a machine that is too busy: no proof that a check has noticed.
 const NO_PROOF: [&str; 2] = ["judged", "liveness"];
+/// What a test says that has waited in vain: no proof either.
+const TIMED_OUT: &str = "not within";
 
 /// Tries whether the checks notice broken variants of the store.
 #[derive(Debug, Parser)]
@@ -78,13 +80,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("mutants: SEED={seed}, up to {} episodes of {} s each", args.episodes, args.seconds);
     ensure!(!found_in(&faults, &args, None, seed)?.1, "the store is called broken though no variant is on");
-    ensure!(names_in(&named(&NAMED, None)?).is_empty(), "a named test fails though no variant is on");
+    let told = named(&NAMED, None)?;
+    ensure!(told.is_empty(), "a named test fails though no variant is on: {told}");
     println!("  {:<26} nothing, as it should be", "(none)");
     let mut caught = 0;
     for mutant in &chosen {
         let began = Instant::now();
         let mut line = format!("NOT CAUGHT in {} episodes", args.episodes);
-        let by = names_in(&named(tests_for(*mutant), Some(*mutant))?);
+        let told = named(tests_for(*mutant), Some(*mutant))?;
+        remove_kept(&told)?;
+        let by = proofs_in(&told);
         let found_by_name = !by.is_empty();
         if found_by_name {
             caught += 1;
@@ -134,21 +139,38 @@ fn named(tests: &[&str], mutant: Option<Mutant>) -> anyhow::Result<String> {
     Ok(if output.status.success() { String::new() } else { text })
 }
 
-/// The checks that a named test says were violated; its own word otherwise.
-fn names_in(text: &str) -> BTreeSet<String> {
+/// The checks that a named test says were violated; else its own name, when it failed at more than at waiting.
+fn proofs_in(text: &str) -> BTreeSet<String> {
     let mut by = BTreeSet::new();
-    let mut lines = text.lines();
+    let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        if line.contains("promises were broken:") {
-            let broken = lines.by_ref().take_while(|line| line.contains(": ") && !line.starts_with("note"));
-            by.extend(broken.filter_map(|line| line.split_once(": ")).map(|(property, _)| property.to_owned()));
+        let Some((thread, _)) = line.split_once("panicked at") else { continue };
+        let said = lines.next().unwrap_or_default();
+        if said.contains("promises were broken:") {
+            let broken = std::iter::from_fn(|| lines.next_if(|line| is_violation(line)));
+            by.extend(broken.filter_map(|line| Some(line.split_once(": ")?.0.to_owned())));
+        } else if !said.contains(TIMED_OUT) {
+            by.extend(thread.split('\'').nth(1).map(str::to_owned));
         }
     }
-    let failed = || text.lines().filter_map(|line| line.split_once("panicked at")).map(|(thread, _)| thread);
-    if by.is_empty() {
-        by.extend(failed().filter_map(|thread| thread.split('\'').nth(1)).map(str::to_owned));
-    }
+    by.retain(|property| !NO_PROOF.contains(&property.as_str()));
     by
+}
+
+/// Whether a line reads `no_double: ...`.
+fn is_violation(line: &str) -> bool {
+    let property = line.split_once(": ").map_or("", |(property, _)| property);
+    let is_name = property.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_name && !property.is_empty() && property != "note"
+}
+
+/// Removes the folders that failed tests have kept: what a broken store leaves is of no interest.
+fn remove_kept(text: &str) -> anyhow::Result<()> {
+    let kept = text.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("] kept "));
+    for folder in kept.map(|(_, folder)| Path::new(folder.trim())).filter(|folder| folder.is_dir()) {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn joined(by: BTreeSet<String>) -> String {
@@ -187,4 +209,33 @@ fn found_in(faults: &Path, args: &Args, mutant: Option<Mutant>, seed: u64) -> an
     by.retain(|property| !NO_PROOF.contains(&property.as_str()));
     let found = !by.is_empty();
     Ok((by, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proofs(text: &str) -> Vec<String> {
+        proofs_in(text).into_iter().collect()
+    }
+
+    #[test]
+    fn a_check_or_a_claim_is_a_proof_and_a_wait_in_vain_is_none() {
+        let panic = "\nthread 'disk::a_vote' (17) panicked at tests/faults/disk.rs:1:1:\n";
+        let broken = |what: &str| format!("{panic}promises were broken:\n{what}\nnote: run with more\n");
+        assert_eq!(proofs(&broken("no_double: twice\nliveness: late")), ["no_double"]);
+        assert!(proofs(&broken("liveness: late\njudged: not")).is_empty());
+        assert_eq!(proofs(&format!("{panic}catalog-1 is back in 3\n")), ["disk::a_vote"]);
+        assert!(proofs(&format!("{panic}it ends: not within 30.0 s: it runs\n")).is_empty());
+        assert!(proofs("test result: ok").is_empty());
+    }
+
+    #[test]
+    fn removes_what_is_kept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        std::fs::create_dir(&kept).unwrap();
+        remove_kept(&format!("[power-all] kept {}\n[x] killed catalog-1\n", kept.display())).unwrap();
+        assert!(!kept.exists() && folder.path().exists());
+    }
 }
