@@ -67,7 +67,7 @@ pub struct Repeat {
 }
 
 /// One look at an item through a front end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
     /// Which.
     pub item: Item,
@@ -87,6 +87,25 @@ pub struct Read {
     pub linearizable: bool,
 }
 
+/// One look at several items at once through a front end: a list, or the items of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The items that belong in it: none is ever added or withdrawn.
+    pub of: Vec<Item>,
+    /// When it was asked for, since the history began.
+    pub start: Duration,
+    /// When it was answered, since the history began.
+    pub end: Duration,
+    /// `X-Revision`.
+    pub revision: Revision,
+    /// Items, their units in stock, their cost.
+    pub books: Vec<(Item, i64, u64)>,
+    /// Through which front end.
+    pub front: usize,
+    /// Whether `read=linearizable` was asked for.
+    pub linearizable: bool,
+}
+
 /// What one follower of the changes was told, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -98,6 +117,8 @@ pub enum Told {
     Bookmark(Revision),
     /// The stream broke, and was resumed after this position.
     Resumed(Revision),
+    /// The position is forgotten: nothing is promised until the next `From`.
+    Compacted,
 }
 
 /// The hash of a replica's state at a moment of the trial.
@@ -118,6 +139,8 @@ pub struct History {
     pub writes: Vec<Write>,
     /// Every read that was answered.
     pub reads: Vec<Read>,
+    /// Every list that was answered.
+    pub listings: Vec<Listing>,
     /// Every write that was repeated although its outcome was known.
     pub repeats: Vec<Repeat>,
     /// What each follower was told.
@@ -183,6 +206,7 @@ impl History {
     pub fn merge(&mut self, more: Self) {
         self.writes.extend(more.writes);
         self.reads.extend(more.reads);
+        self.listings.extend(more.listings);
         self.repeats.extend(more.repeats);
         self.told.extend(more.told);
         self.samples.extend(more.samples);
@@ -192,9 +216,30 @@ impl History {
         self.unknown += more.unknown;
     }
 
+    /// How much was asked for, each try that was turned away or not decided for itself.
+    pub fn operations(&self) -> u64 {
+        let answered = self.writes.len() + self.reads.len() + self.listings.len() + self.repeats.len();
+        answered as u64 + self.turned_away + self.unknown
+    }
+
+    /// Every look at an item, those at lists included.
+    pub fn looks(&self) -> impl Iterator<Item = Read> {
+        self.reads.iter().copied().chain(self.listings.iter().flat_map(Listing::looks))
+    }
+
     /// How many writes came to an end of this kind.
     pub fn count(&self, is: impl Fn(Outcome) -> bool) -> usize {
         self.writes.iter().filter(|write| is(write.outcome)).count()
+    }
+}
+
+impl Listing {
+    /// What it says of each of its items: all as of one revision.
+    pub fn looks(&self) -> impl Iterator<Item = Read> {
+        let Self { start, end, revision, front, linearizable, .. } = *self;
+        let look =
+            move |(item, quantity, cost)| Read { item, start, end, revision, quantity, cost, front, linearizable };
+        self.books.iter().copied().map(look)
     }
 }
 

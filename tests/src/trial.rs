@@ -46,8 +46,12 @@ pub struct Report {
     pub unknowns: u64,
     /// Refusals that promised that nothing was done.
     pub refusals: u64,
-    /// Reads that were judged.
+    /// Reads, lists among them, that a check had something to hold against: [`checks::reads_judged`].
     pub reads_checked: u64,
+    /// Writes whose outcome was known and that were sent again.
+    pub repeats: u64,
+    /// How often a follower was told that its position is forgotten.
+    pub compacted: u64,
     /// Changes told to followers that were judged.
     pub changes_checked: u64,
     /// Pairs of revision and hash that were compared.
@@ -60,9 +64,21 @@ pub struct Report {
 pub fn items_csv(items: &[(Item, u64)]) -> String {
     let mut text = "item_number,title,topic,cost,quantity\n".to_owned();
     for (item, quantity) in items {
-        writeln!(text, "{item},Book {item},Shelf_{},{item},{quantity}", item % 3).expect("text takes everything");
+        writeln!(text, "{item},Book {item},{},{item},{quantity}", topic(*item)).expect("text takes everything");
     }
     text
+}
+
+fn topic(item: Item) -> String {
+    format!("Shelf_{}", item % 3)
+}
+
+fn topics(items: impl Iterator<Item = Item>) -> Vec<(String, Vec<Item>)> {
+    let mut topics: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+    for item in items {
+        topics.entry(topic(item)).or_default().push(item);
+    }
+    topics.into_iter().collect()
 }
 
 impl Trial {
@@ -94,6 +110,7 @@ impl Trial {
             seed,
             clients,
             items: before.keys().copied().collect(),
+            topics: topics(before.keys().copied()),
         };
         let watchers = Watchers::start(layout, seed);
         Ok(Self { load: Workload::start(plan), watchers, before, unserved: Vec::new(), cluster })
@@ -178,10 +195,12 @@ pub async fn judge(
     tell(cluster, history, worked);
     let told = history.told.iter().flatten();
     let mut report = Report {
-        operations: (history.writes.len() + history.reads.len()) as u64 + history.turned_away + history.unknown,
+        operations: history.operations(),
         unknowns: history.unknown,
         refusals: history.turned_away,
-        reads_checked: history.reads.len() as u64,
+        reads_checked: 0,
+        repeats: history.repeats.len() as u64,
+        compacted: told.clone().filter(|told| matches!(told, Told::Compacted)).count() as u64,
         changes_checked: told.filter(|told| matches!(told, Told::Changes(..))).count() as u64,
         hashes_compared: compared(&history.samples),
         violations: Vec::new(),
@@ -193,6 +212,7 @@ pub async fn judge(
     }
     let end = observe::observe(cluster, before).await?;
     report.violations = checks::violations(history, &end);
+    report.reads_checked = checks::reads_judged(history);
     if report.violations.is_empty() {
         let last = &end.replicas[0];
         let (applied, orders, hash) = (last.applied, last.ledger.len(), &last.state_hash);
@@ -212,7 +232,7 @@ fn compared(samples: &[Sample]) -> u64 {
 
 fn tell(cluster: &TestCluster, history: &History, worked: Duration) {
     cluster.say(&format!(
-        "{} writes in {:.1} s: {} took effect, {} out of stock, {} given up, {} unknown; answers meanwhile: {} refusals, {} unknown; {} reads",
+        "{} writes in {:.1} s: {} took effect, {} out of stock, {} given up, {} unknown; answers meanwhile: {} refusals, {} unknown; {} reads, {} lists",
         history.writes.len(),
         worked.as_secs_f64(),
         history.count(|outcome| matches!(outcome, Outcome::Ok(_))),
@@ -222,6 +242,7 @@ fn tell(cluster: &TestCluster, history: &History, worked: Duration) {
         history.turned_away,
         history.unknown,
         history.reads.len(),
+        history.listings.len(),
     ));
     let slowest = |times: &mut dyn Iterator<Item = Duration>| times.max().unwrap_or_default().as_millis();
     cluster.say(&format!(

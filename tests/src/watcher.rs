@@ -223,6 +223,7 @@ async fn follow_stream(
     let (status, mut bytes) = timeout(OPEN_PATIENCE, front.open(after)).await.context("no stream in time")??;
     if status == 410 {
         *position = None;
+        told.push(Told::Compacted);
     }
     match status {
         200 => {}
@@ -236,10 +237,11 @@ async fn follow_stream(
         while let Some((message, rest)) = text.split_once("\n\n") {
             let next = read_message(message).map_err(|error| Strange(format!("{error:#}: {message}")))?;
             text = rest.to_owned();
-            let Some(next) = next else {
+            if next == Told::Compacted {
                 *position = None;
+                told.push(next);
                 return Ok(());
-            };
+            }
             if let Told::Changes(revision, _) | Told::Bookmark(revision) = next {
                 *position = Some(revision);
                 upto.store(revision, Relaxed);
@@ -250,20 +252,20 @@ async fn follow_stream(
     Ok(())
 }
 
-/// What a message says; `None` for `compacted`.
-fn read_message(message: &str) -> anyhow::Result<Option<Told>> {
+/// What a message says.
+fn read_message(message: &str) -> anyhow::Result<Told> {
     let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     let data = field("data").context("a message without data")?;
     let id: Revision = field("id").context("a message without id")?.parse()?;
     match field("event") {
-        Some("bookmark") => Ok(Some(Told::Bookmark(id))),
-        Some("compacted") => Ok(None),
+        Some("bookmark") => Ok(Told::Bookmark(id)),
+        Some("compacted") => Ok(Told::Compacted),
         Some("change") => {
             let event: EventJson = serde_json::from_str(data)?;
             anyhow::ensure!(event.revision == id, "event {} under id {id}", event.revision);
             let change = |change: &ChangeJson| Some((change.item_number, change.quantity?, change.cost?));
             let changes = event.changes.iter().map(change).collect::<Option<_>>();
-            Ok(Some(Told::Changes(id, changes.context("a change without stock or cost")?)))
+            Ok(Told::Changes(id, changes.context("a change without stock or cost")?))
         }
         other => bail!("a message of the kind {other:?}"),
     }
@@ -296,6 +298,7 @@ async fn follow_catalog(
                 Ok(Update::Disconnected { .. }) => told.extend(position.map(Told::Resumed)),
                 Ok(Update::Connected { .. }) => {}
                 Ok(Update::Compacted { .. }) => {
+                    told.push(Told::Compacted);
                     position = None;
                     break;
                 }

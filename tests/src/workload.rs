@@ -10,7 +10,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{
+    Rng, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, IteratorRandom},
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -29,7 +33,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(30);
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 /// One in so many writes whose outcome is known is sent again.
 const REPEAT_ONE_IN: u32 = 20;
-/// Clients that settle unknown outcomes side by side.
+/// Orders that are sent again at the end.
+const REPEATED_LAST: usize = 50;
+/// Clients that settle unknown outcomes, or repeat, side by side.
 const SETTLERS: usize = 8;
 
 /// What the clients do.
@@ -47,6 +53,8 @@ pub struct Plan {
     pub clients: u64,
     /// Items; the first is bought about as often as all others together.
     pub items: Vec<Item>,
+    /// Topics, and the items of each.
+    pub topics: Vec<(String, Vec<Item>)>,
 }
 
 /// Clients at work.
@@ -63,6 +71,13 @@ pub struct Workload {
 impl Plan {
     fn buyer(&self, front: usize, began: Instant) -> Buyer {
         Buyer::new(self.fronts.clone(), front, began).where_servers_may_go(self.fronts_may_go)
+    }
+
+    /// A server that takes this write: a front end, or for a buy an order server too.
+    fn any_server_for(&self, write: &Write, rng: &mut StdRng) -> &str {
+        let edges = if matches!(write.ask, Ask::Buy(_)) { self.orders.len() } else { 0 };
+        let server = self.fronts.iter().chain(&self.orders).nth(rng.random_range(0..self.fronts.len() + edges));
+        server.expect("there is a front end")
     }
 }
 
@@ -110,8 +125,9 @@ impl Workload {
         took
     }
 
-    /// Lets every client finish the request that it has outstanding, then settles what is unknown by asking again under
-    /// the same key. All servers should be up. What cannot be settled stays unknown.
+    /// Lets every client finish the request that it has outstanding, settles what is unknown by asking again under the same
+    /// key, and repeats some of the orders that were placed, however long ago. All servers should be up. What cannot be
+    /// settled stays unknown.
     ///
     /// # Panics
     /// When a client panicked.
@@ -121,7 +137,10 @@ impl Workload {
         for client in join_all(self.clients).await {
             all.merge(client.expect("a client does not panic"));
         }
-        settle(&self.plan, self.began, all).await
+        let mut all = settle(&self.plan, self.began, all).await;
+        let more = repeat_at_the_end(&self.plan, self.began, &all).await;
+        all.merge(more);
+        all
     }
 }
 
@@ -129,13 +148,21 @@ impl Workload {
 async fn work(mut buyer: Buyer, mut rng: StdRng, plan: Plan, enough: Arc<AtomicBool>) -> History {
     let items = &plan.items;
     while !enough.load(Ordering::Relaxed) {
-        match rng.random_range(0..12) {
+        match rng.random_range(0..14) {
             0..3 => {
                 buyer.look(pick(&mut rng, items), false).await;
                 continue;
             }
             3 => {
                 buyer.look(pick(&mut rng, items), true).await;
+                continue;
+            }
+            4..6 => {
+                let (topic, linearizable) = (plan.topics.choose(&mut rng), rng.random_ratio(1, 5));
+                match topic.filter(|_| rng.random()) {
+                    Some((topic, of)) => buyer.list(Some(topic), of, linearizable).await,
+                    None => buyer.list(None, items, linearizable).await,
+                }
                 continue;
             }
             _ => {}
@@ -155,9 +182,7 @@ async fn work(mut buyer: Buyer, mut rng: StdRng, plan: Plan, enough: Arc<AtomicB
             sleep(RETRY_PAUSE.mul_f64(rng.random_range(0.5..1.5))).await;
         }
         if write.decided_at().is_some() && rng.random_range(0..REPEAT_ONE_IN) == 0 {
-            let edges = if matches!(write.ask, Ask::Buy(_)) { plan.orders.len() } else { 0 };
-            let server = plan.fronts.iter().chain(&plan.orders).nth(rng.random_range(0..plan.fronts.len() + edges));
-            buyer.repeat(&write, server.expect("there is a front end")).await;
+            buyer.repeat(&write, plan.any_server_for(&write, &mut rng)).await;
         }
         buyer.history.writes.push(write);
     }
@@ -207,4 +232,32 @@ async fn settle(plan: &Plan, began: Instant, mut all: History) -> History {
         all.merge(history);
     }
     all
+}
+
+/// Sends orders that were placed once more, each to a server that is chosen anew: orders are remembered for ever.
+async fn repeat_at_the_end(plan: &Plan, began: Instant, all: &History) -> History {
+    let mut rng = StdRng::seed_from_u64(plan.seed);
+    let placed = all.writes.iter().filter(|write| write.is_order() && matches!(write.outcome, Outcome::Ok(_)));
+    let chosen = placed.choose_multiple(&mut rng, REPEATED_LAST);
+    let give_up = Instant::now() + SETTLE_PATIENCE;
+    let shares = chosen.chunks(REPEATED_LAST.div_ceil(SETTLERS)).map(|share| {
+        let (mut buyer, mut rng) = (plan.buyer(0, began), StdRng::seed_from_u64(rng.random()));
+        async move {
+            for write in share {
+                while !buyer.repeat(write, plan.any_server_for(write, &mut rng)).await {
+                    if Instant::now() > give_up {
+                        buyer.history.unserved.push(format!("nobody says again what became of {write:?}"));
+                        break;
+                    }
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+            buyer.history
+        }
+    });
+    let mut repeated = History::default();
+    for history in join_all(shares.collect::<Vec<_>>()).await {
+        repeated.merge(history);
+    }
+    repeated
 }

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Verdict, broken, replay::Replay};
-use crate::history::{Final, History, Item, Outcome, Revision};
+use super::{Verdict, broken, greatest_by_then, replay::Replay};
+use crate::history::{Final, History, Item, Outcome, Read, Revision};
 
 /// The freshness bound of layouts that do not set one (`freshness_ms`).
 pub const BOUND: Duration = Duration::from_millis(1000);
@@ -15,28 +15,9 @@ pub const BOUND: Duration = Duration::from_millis(1000);
 /// When it is not so.
 pub fn check(history: &History, end: &Final) -> Verdict {
     let replay = Replay::of(history, end);
-    let mut acknowledged: BTreeMap<Item, Vec<(Duration, Revision)>> = BTreeMap::new();
-    for write in &history.writes {
-        if let Outcome::Ok(revision) = write.outcome {
-            for item in write.items() {
-                acknowledged.entry(item).or_default().push((write.end, revision));
-            }
-        }
-    }
-    for moments in acknowledged.values_mut() {
-        moments.sort_unstable();
-        let mut greatest = 0;
-        for (_, revision) in moments {
-            greatest = greatest.max(*revision);
-            *revision = greatest;
-        }
-    }
-    for read in &history.reads {
-        // A linearizable read has no such leave; that is for another check to say.
-        let Some(since) = read.start.checked_sub(BOUND) else { continue };
-        let moments = acknowledged.get(&read.item).map_or(&[][..], Vec::as_slice);
-        let before = moments.partition_point(|(end, _)| *end < since);
-        let Some((at, revision)) = before.checked_sub(1).map(|last| moments[last]) else { continue };
+    let acknowledged = Acknowledged::of(history);
+    for read in history.looks() {
+        let Some((at, revision)) = acknowledged.due(&read) else { continue };
         if replay.changed(read.item, read.revision, revision) {
             let age = read.start.saturating_sub(at).as_millis();
             return broken(
@@ -46,6 +27,35 @@ pub fn check(history: &History, end: &Final) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// For each item, the greatest revision acknowledged by a moment, by moments.
+#[derive(Debug)]
+pub struct Acknowledged(BTreeMap<Item, Vec<(Duration, Revision)>>);
+
+impl Acknowledged {
+    /// What was acknowledged anywhere.
+    pub fn of(history: &History) -> Self {
+        let mut acknowledged: BTreeMap<Item, Vec<(Duration, Revision)>> = BTreeMap::new();
+        for write in &history.writes {
+            if let Outcome::Ok(revision) = write.outcome {
+                for item in write.items() {
+                    acknowledged.entry(item).or_default().push((write.end, revision));
+                }
+            }
+        }
+        acknowledged.values_mut().for_each(|moments| greatest_by_then(moments));
+        Self(acknowledged)
+    }
+
+    /// What must be in a read: acknowledged longer ago than the bound when it began, and when that was. A linearizable read
+    /// has no such leave; that is for another check to say.
+    pub fn due(&self, read: &Read) -> Option<(Duration, Revision)> {
+        let since = read.start.checked_sub(BOUND)?;
+        let moments = self.0.get(&read.item)?;
+        let before = moments.partition_point(|(end, _)| *end < since);
+        before.checked_sub(1).map(|last| moments[last])
+    }
 }
 
 #[cfg(test)]

@@ -85,13 +85,18 @@ fn by_item(history: &History, end: &Final) -> BTreeMap<Item, Vec<Op<Deed>>> {
     let mut ops: BTreeMap<Item, Vec<Op<Deed>>> = BTreeMap::new();
     let replay = replay::Replay::of(history, end);
     let placed: BTreeMap<_, _> = end.ledger.iter().map(|order| (order.key, order.revision)).collect();
+    let last = history.writes.iter().map(|write| write.end).chain(history.looks().map(|read| read.end)).max();
     for write in &history.writes {
-        // What was never learnt may have taken effect at any time, or not at all; the ledger knows of orders.
+        // What was never learnt may have taken effect at any time, or not at all; but the ledger knows of orders.
         let (revision, granted, end) = match write.outcome {
             Outcome::Ok(revision) => (revision, true, Some(write.end)),
             Outcome::OutOfStock(revision) => (revision, false, Some(write.end)),
             Outcome::TurnedAway => continue,
-            Outcome::Unknown => (placed.get(&write.key).copied().unwrap_or(u64::MAX), true, None),
+            Outcome::Unknown => match placed.get(&write.key) {
+                Some(revision) => (*revision, true, last),
+                None if write.is_order() => continue,
+                None => (u64::MAX, true, None),
+            },
         };
         let items = write.items();
         if !granted && items.len() > 1 {
@@ -113,7 +118,7 @@ fn by_item(history: &History, end: &Final) -> BTreeMap<Item, Vec<Op<Deed>>> {
             ops.entry(item).or_default().push(Op { start: write.start, end, hint: (revision, place), deed });
         }
     }
-    for read in history.reads.iter().filter(|read| read.linearizable) {
+    for read in history.looks().filter(|read| read.linearizable) {
         let deed = Deed::Look(Book { stock: read.quantity, cost: read.cost });
         let hint = (replay.changed_last(read.item, read.revision), LOOKS);
         ops.entry(read.item).or_default().push(Op { start: read.start, end: Some(read.end), hint, deed });
@@ -126,9 +131,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::testing::{story, write},
+        super::testing::{key, story, write},
         *,
     };
+    use crate::history::LedgerOrder;
 
     #[test]
     fn rejects_a_linearizable_read_of_the_past() {
@@ -163,13 +169,28 @@ mod tests {
         let (mut history, end) = story();
         history.writes.push(write(20, Ask::AddStock(1, 2), 100, 110, Outcome::Unknown));
         assert_eq!(check(&history, &end), Ok(()));
-        let mut late = history.reads[3].clone();
+        let mut late = history.reads[3];
         (late.start, late.end, late.quantity) = (Duration::from_millis(900), Duration::from_millis(910), 6);
-        history.reads.push(late.clone());
+        history.reads.push(late);
         assert_eq!(check(&history, &end), Ok(()));
         // Once seen it stays.
         (late.start, late.end, late.quantity) = (Duration::from_millis(920), Duration::from_millis(930), 4);
         history.reads.push(late);
+        assert!(check(&history, &end).is_err());
+    }
+    #[test]
+    fn an_unknown_order_took_effect_if_it_was_placed_and_not_otherwise() {
+        let (mut history, mut end) = story();
+        history.writes.push(write(21, Ask::Buy(1), 100, 110, Outcome::Unknown));
+        assert_eq!(check(&history, &end), Ok(()));
+        let mut seen = history.reads[3];
+        (seen.start, seen.end, seen.quantity) = (Duration::from_millis(120), Duration::from_millis(130), 3);
+        history.reads.push(seen);
+        assert!(check(&history, &end).is_err(), "it was not placed, and yet seen");
+        end.ledger.push(LedgerOrder { key: key(21), revision: 10, lines: vec![(1, 1)] });
+        assert_eq!(check(&history, &end), Ok(()));
+        // Placed it was, by the end at the latest; there is nothing left to take it from.
+        history.writes.push(write(22, Ask::Buy(1), 100, 140, Outcome::OutOfStock(11)));
         assert!(check(&history, &end).is_err());
     }
 }

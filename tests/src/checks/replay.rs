@@ -63,7 +63,7 @@ impl Replay {
             }
         }
         let mut seen = HashMap::new();
-        for read in &history.reads {
+        for read in history.looks() {
             let last = set.get(&read.item).and_then(|set| set.range(..=read.revision).next_back());
             if let Some((revision, _)) = last {
                 seen.insert((read.item, *revision), read.cost);

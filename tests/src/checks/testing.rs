@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use uuid::Uuid;
 
-use crate::history::{Ask, Final, History, LedgerOrder, Outcome, Read, Repeat, Replica, Sample, Told, Write};
+use crate::history::{Ask, Final, History, LedgerOrder, Listing, Outcome, Read, Repeat, Replica, Sample, Told, Write};
 
 /// A key.
 pub(super) fn key(n: u128) -> Uuid {
@@ -42,6 +42,15 @@ pub(super) fn story() -> (History, Final) {
             write(8, Ask::SetCost(2, 7), 20, 30, Outcome::Ok(6)),
         ],
         reads: vec![read(1, 12, 5, 1), read(1, 35, 7, 0), read(2, 40, 6, 6), read(1, 90, 9, 4), read(2, 95, 6, 6)],
+        listings: vec![Listing {
+            of: vec![1, 2],
+            start: Duration::from_millis(91),
+            end: Duration::from_millis(94),
+            revision: 9,
+            books: vec![(1, 4, 10), (2, 6, 7)],
+            front: 0,
+            linearizable: true,
+        }],
         repeats: vec![Repeat { key: key(1), server: "frontend-2".to_owned(), outcome: Outcome::Ok(5) }],
         told: vec![vec![
             Told::From(4),

@@ -49,8 +49,10 @@ impl Summary {
         row("operations", operations.to_string());
         row("refusals that were final", self.sum(|one| one.report.refusals).to_string());
         row("answers outcome-unknown, all settled", self.sum(|one| one.report.unknowns).to_string());
+        row("writes repeated at the end and on the way", self.sum(|one| one.report.repeats).to_string());
         row("reads checked", self.sum(|one| one.report.reads_checked).to_string());
         row("changes told to followers checked", self.sum(|one| one.report.changes_checked).to_string());
+        row("positions of followers forgotten", self.sum(|one| one.report.compacted).to_string());
         row("hashes of replicas compared", self.sum(|one| one.report.hashes_compared).to_string());
         row("violations", self.violations().to_string());
         if self.violations() == 0 && episodes > 0 && operations > 0 {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::{
-    history::{Ask, History, Item, MAX_SURPRISES, Outcome, Read, Repeat, Write},
+    history::{Ask, History, Item, Listing, MAX_SURPRISES, Outcome, Read, Repeat, Write},
     load::connection::{self, Connection},
 };
 
@@ -46,6 +46,21 @@ struct Answer {
 struct Book {
     quantity: i64,
     cost: u64,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    item_number: Item,
+    #[serde(flatten)]
+    book: Book,
+}
+
+/// The body of a list: that of the compatible surface, or a page of `/v1`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum List {
+    Whole(Vec<Listed>),
+    Page { items: Vec<Listed> },
 }
 
 impl Buyer {
@@ -96,33 +111,27 @@ impl Buyer {
         write.decided_at().is_some()
     }
 
-    /// Sends a write whose outcome is known once more, to `server` at `host:port`, and notes what is answered.
-    pub async fn repeat(&mut self, write: &Write, server: &str) {
-        let Ok(mut connection) = connect(server).await else { return };
+    /// Sends a write whose outcome is known once more, to `server` at `host:port`, and notes what is answered. Returns
+    /// whether that was a decision.
+    pub async fn repeat(&mut self, write: &Write, server: &str) -> bool {
+        let Ok(mut connection) = connect(server).await else { return false };
         let request = request(server, write);
-        let Ok(Ok(answer)) = timeout(ANSWER_PATIENCE, connection.ask(&request)).await else { return };
+        let Ok(Ok(answer)) = timeout(ANSWER_PATIENCE, connection.ask(&request)).await else { return false };
         let answer = Answer::of(&answer);
         if is_rightly_turned_away(&answer) {
-            return;
+            return false;
         }
         let outcome = self.read_write(write, &answer);
         self.history.repeats.push(Repeat { key: write.key, server: server.to_owned(), outcome });
+        true
     }
 
     /// Looks an item up.
     pub async fn look(&mut self, item: Item, linearizable: bool) {
         let start = self.began.elapsed();
         let how = if linearizable { "?read=linearizable" } else { "" };
-        let request = format!("GET /lookup/{item}{how} HTTP/1.1\r\nhost: {}\r\n\r\n", self.fronts[self.front]);
-        let answer = match self.ask(request.as_bytes()).await {
-            Ok(answer) => answer,
-            Err(error) => return self.unanswered(&error, format!("no answer to a lookup of {item}: {error}")),
-        };
+        let Some(answer) = self.read(&format!("/lookup/{item}{how}")).await else { return };
         let end = self.began.elapsed();
-        if is_rightly_turned_away(&answer) {
-            self.history.turned_away += 1;
-            return;
-        }
         let book: Option<Book> = serde_json::from_slice(&answer.body).ok();
         match (answer.status, book, answer.revision) {
             (200, Some(Book { quantity, cost }), Some(revision)) => {
@@ -130,6 +139,40 @@ impl Buyer {
                 self.history.reads.push(Read { item, start, end, revision, quantity, cost, front, linearizable });
             }
             _ => self.surprise(format!("a lookup of {item} was answered {answer}")),
+        }
+    }
+
+    /// Looks at all items at once, or at those of a topic; `of` are their numbers.
+    pub async fn list(&mut self, topic: Option<&str>, of: &[Item], linearizable: bool) {
+        let start = self.began.elapsed();
+        let how = if linearizable { "read=linearizable" } else { "" };
+        let path = topic.map_or_else(|| format!("/list?{how}"), |topic| format!("/v1/items?topic={topic}&{how}"));
+        let Some(answer) = self.read(path.trim_end_matches(['?', '&'])).await else { return };
+        let end = self.began.elapsed();
+        let list: Option<List> = serde_json::from_slice(&answer.body).ok();
+        match (answer.status, list, answer.revision) {
+            (200, Some(List::Whole(items) | List::Page { items }), Some(revision)) => {
+                let book = |listed: &Listed| (listed.item_number, listed.book.quantity, listed.book.cost);
+                let (of, books, front) = (of.to_vec(), items.iter().map(book).collect(), self.front);
+                self.history.listings.push(Listing { of, start, end, revision, books, front, linearizable });
+            }
+            _ => self.surprise(format!("{path} was answered {answer}")),
+        }
+    }
+
+    /// The answer to a read, unless it was turned away or there was none.
+    async fn read(&mut self, path: &str) -> Option<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.fronts[self.front]);
+        match self.ask(request.as_bytes()).await {
+            Ok(answer) if is_rightly_turned_away(&answer) => {
+                self.history.turned_away += 1;
+                None
+            }
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.unanswered(&error, format!("no answer to {path}: {error}"));
+                None
+            }
         }
     }
 
