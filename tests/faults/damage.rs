@@ -1,60 +1,21 @@
 //! Bytes that flip on a disk at rest: the replica refuses to start, or ends at the first read of the damage, saying what
 //! and what to do; or the byte meant nothing, and its state is right. It never serves what is damaged.
 
-use std::{
-    fs,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tests::{
-    Client, Options, TestCluster, eventually,
+    Client, Options, TestCluster,
+    disk::damage::{FILES, copy, files, flip},
+    eventually,
     trial::{ITEMS, Trial, items_csv},
     try_eventually,
 };
-
-/// A kind of file: what it is called, the folder below the replica's, and which names are of the kind.
-type Files = (&'static str, &'static str, fn(&str) -> bool);
 
 /// Flips of each kind of file.
 const FLIPS: usize = 6;
 /// How long a replica may take to serve or to end.
 const DECIDES_WITHIN: Duration = Duration::from_secs(60);
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("the replica's folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a file can be copied");
-        }
-    }
-}
-
-/// The files of a kind, those with something in them.
-fn files(folder: &Path, is: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the replica's folder").flatten();
-    let with_bytes = entries.filter(|entry| entry.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0));
-    with_bytes
-        .map(|entry| entry.path())
-        .filter(|path| is(&path.file_name().unwrap_or_default().to_string_lossy()))
-        .collect()
-}
-
-/// Flips one bit of a byte that is not zero: what was never written is no damage.
-fn flip(path: &Path, rng: &mut StdRng) -> u64 {
-    let bytes = fs::read(path).expect("a file can be read");
-    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
-    let at = written[rng.random_range(0..written.len())];
-    let file = fs::File::options().write(true).open(path).expect("a file can be opened");
-    file.write_all_at(&[bytes[at] ^ (1 << rng.random_range(0..8))], at as u64).expect("a byte can be written");
-    at as u64
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_byte_is_refused_or_meant_nothing_and_is_never_served() {
@@ -71,14 +32,8 @@ async fn a_flipped_byte_is_refused_or_meant_nothing_and_is_never_served() {
     assert!(report.violations.is_empty(), "{:?}", report.violations);
     let (client, front) = (Client::new(), cluster.front());
     let (mut refused, mut harmless) = (0, 0);
-    let kinds: [Files; 5] = [
-        ("the write-ahead log", "db", |name| name.ends_with(".log")),
-        ("a table", "db", |name| name.ends_with(".sst")),
-        ("the manifest", "db", |name| name.starts_with("MANIFEST")),
-        ("a snapshot", "snapshots", |name| name.ends_with(".snap")),
-        ("the mark", ".", |name| name == "mark"),
-    ];
-    for (what, folder, is) in kinds {
+    for kind in FILES {
+        let what = kind.0;
         for round in 0..FLIPS {
             // So that the log has something in it that a flip can hit.
             for _ in 0..20 {
@@ -88,14 +43,14 @@ async fn a_flipped_byte_is_refused_or_meant_nothing_and_is_never_served() {
             cluster.kill(&victim).await;
             let (data, backup) = (cluster.data(&victim), cluster.cluster.run_dir.join("backup"));
             let _ = fs::remove_dir_all(&backup);
-            copy(&data, &backup);
-            let candidates = files(&data.join(folder), is);
+            copy(&data, &backup).expect("its folder can be copied");
+            let candidates = files(&data, kind);
             if candidates.is_empty() {
                 cluster.restart(&victim).await;
                 continue;
             }
             let path = &candidates[rng.random_range(0..candidates.len())];
-            let at = flip(path, &mut rng);
+            let at = flip(path, &mut rng).expect("a bit can be flipped").expect("something was written");
             let told_before = cluster.log(&victim).len();
             cluster.launch(&victim);
             let outcome = try_eventually("it serves or has ended", DECIDES_WITHIN, || async {

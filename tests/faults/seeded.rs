@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::faults::{Episode, Summary};
+use tests::faults::{Episode, Summary, disks};
 
 /// The environment variable that sets the seed of the first episode.
 const SEED: &str = "FAULTS_SEED";
@@ -17,6 +17,9 @@ async fn faults_drawn_from_a_seed_break_no_promise() {
     let given = std::env::var(SEED).ok().map(|text| text.parse().expect("FAULTS_SEED is a number"));
     let seed = given.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("{SEED}={seed}");
+    if let Some(skipped) = disks::skipped() {
+        println!("skipped: {skipped}");
+    }
     let mut summary = Summary { seed, episodes: Vec::new() };
     for at in 0..EPISODES {
         let episode = Episode::run(seed.wrapping_add(at), LASTS).await;

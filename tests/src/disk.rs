@@ -4,6 +4,7 @@
 //! The servers are the ones that ship: a shared object (`disk/preload.c`, compiled here) stands between them and libc.
 
 mod control;
+pub mod damage;
 mod journal;
 mod power;
 #[cfg(test)]
@@ -152,6 +153,14 @@ impl Disk {
         self.layer(node).control.fail_syncs(true);
     }
 
+    /// What `node` goes through from now on, and nothing else; a death that was ordered stays so.
+    pub fn set(&self, node: &str, sync: Duration, clock_ms: i64, syncs_fail: bool) {
+        let control = &self.layer(node).control;
+        control.slow_syncs(sync);
+        control.shift_clock(clock_ms);
+        control.fail_syncs(syncs_fail);
+    }
+
     /// How many syncs of `node` have been made to fail.
     pub fn failed_syncs(&self, node: &str) -> u64 {
         self.layer(node).control.failed_syncs()
@@ -165,6 +174,27 @@ impl Disk {
     /// `node` dies right before the `nth` change, from now on, to a file whose path has `path` in it.
     pub fn die_at(&self, node: &str, nth: u64, path: &str) {
         self.layer(node).control.die_at(nth, path);
+    }
+
+    /// Whether the death that [`Disk::die_at`] ordered is still to come.
+    pub fn is_to_die(&self, node: &str) -> bool {
+        self.layer(node).control.is_to_die()
+    }
+
+    /// Flips a bit on the disk of `node`, which is down, and gives what was hit. The disk as it was is put aside.
+    ///
+    /// # Errors
+    /// As the file system's.
+    pub fn damage(&self, node: &str, seed: u64) -> anyhow::Result<String> {
+        damage::damage(self.layer(node), seed).with_context(|| format!("the damage of {node}"))
+    }
+
+    /// Puts the disk of `node`, which is down, back as it was before [`Disk::damage`].
+    ///
+    /// # Errors
+    /// As the file system's.
+    pub fn repair(&self, node: &str) -> anyhow::Result<()> {
+        damage::repair(self.layer(node)).with_context(|| format!("the repair of {node}"))
     }
 
     /// The wall clock of `node` is off by so many milliseconds.

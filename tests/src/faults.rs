@@ -4,10 +4,12 @@
 //! [`episode`] brings the cluster up, puts it under load, does what the plan says, heals, and has the trial judged. A
 //! majority may be lost: that nothing is broken holds always; that everything serves again is asked once all faults have ended.
 
+pub mod disks;
 pub mod effect;
 pub mod episode;
 pub mod kind;
 pub mod plan;
+pub mod strangers;
 pub mod summary;
 pub mod world;
 

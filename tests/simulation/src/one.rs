@@ -61,7 +61,7 @@ pub fn run(folder: &Path, seed: u64, seconds: u64) -> anyhow::Result<ExitCode> {
     trace(folder)?;
     die_of_panics();
     let layer = Layer::of_this_process()?;
-    let plan = Plan::draw_of(seed, Duration::from_secs(seconds.max(3)), &KINDS);
+    let plan = Plan::draw_of(seed, Duration::from_secs(seconds.max(3)), false, &KINDS);
     let layout = layout(&plan, folder)?;
     let stage = Arc::new(Mutex::new(Stage::default()));
     let mut report = Report::default();

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use tests::faults::{Episode, Summary};
+use tests::faults::{Episode, Summary, disks};
 
 /// Breaks a cluster under load in ways drawn from a seed, again and again, and judges it by all checks.
 #[derive(Debug, Parser)]
@@ -39,6 +39,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let until = Instant::now() + Duration::from_secs_f64(args.minutes.max(0.0) * 60.0);
     let lasts = Duration::from_secs(args.seconds.max(3));
     println!("faults: SEED={seed}, {} minutes, episodes of {} s", args.minutes, lasts.as_secs());
+    if let Some(skipped) = disks::skipped() {
+        println!("      skipped: {skipped}");
+    }
     let mut summary = Summary { seed, episodes: Vec::new() };
     while summary.episodes.len() < args.episodes && (summary.episodes.is_empty() || Instant::now() < until) {
         let episode = Episode::run(seed.wrapping_add(summary.episodes.len() as u64), lasts).await;

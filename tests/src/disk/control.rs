@@ -54,6 +54,10 @@ impl Control {
         self.set(DIE_IN, nth);
     }
 
+    pub(super) fn is_to_die(&self) -> bool {
+        self.get(DIE_IN) > 0
+    }
+
     pub(super) fn heal(&self) {
         for word in [SYNC_DELAY_US, WRITE_DELAY_US, FAIL_SYNCS, CLOCK_OFFSET_MS, DIE_IN] {
             self.set(word, 0);

@@ -36,6 +36,16 @@ pub struct Effect {
     pub powerless: Vec<String>,
     /// Their syncs fail until it strikes, and they end by themselves.
     pub failing: Vec<String>,
+    /// These die by themselves at a step of a snapshot, once it has struck; until then they are down.
+    pub doomed: Vec<String>,
+    /// These start with a flipped bit on their disk, cut from all others.
+    pub damaged: Vec<String>,
+    /// These have full disks.
+    pub full: Vec<String>,
+    /// Strangers talk to these.
+    pub pestered: Vec<String>,
+    /// Many more clients ask these.
+    pub crowded: Vec<String>,
     /// These have slow disks: how long a sync takes more.
     pub slow: Vec<(String, Duration)>,
     /// These have wall clocks that are off, by milliseconds.
@@ -127,6 +137,19 @@ impl Effect {
             Kind::PowerOne => Self { down: victim_alone(), powerless: victim_alone(), ..Self::default() },
             Kind::PowerAll => Self { down: view.catalogs.clone(), powerless: view.catalogs.clone(), ..Self::default() },
             Kind::SyncFails => Self { failing: victim_alone(), powerless: victim_alone(), ..Self::default() },
+            Kind::SnapshotDeath => Self { down: victim_alone(), doomed: victim_alone(), ..Self::default() },
+            Kind::Flip => {
+                let here = victim_alone();
+                let all = [view.others(&here), view.orders.clone(), view.fronts.clone()].concat();
+                Self { damaged: here.clone(), ..Self::links(both_ways(&here, &all), Link::cut(Cut::Refused)) }
+            }
+            Kind::FullOne => Self { full: victim_alone(), ..Self::default() },
+            Kind::FullAll => Self { full: view.catalogs.clone(), ..Self::default() },
+            Kind::Strangers => {
+                let all = [view.catalogs.clone(), view.orders.clone(), view.fronts.clone()].concat();
+                Self { pestered: all, ..Self::default() }
+            }
+            Kind::Overload => Self { crowded: view.fronts.clone(), ..Self::default() },
             Kind::SlowDisk => {
                 let more = Duration::from_millis(300).mul_f64(severity);
                 Self { slow: victim_alone().into_iter().map(|node| (node, more)).collect(), ..Self::default() }
@@ -143,14 +166,15 @@ impl Effect {
         }
     }
 
-    /// It strikes: whose syncs failed is gone by now, or is ended.
+    /// It strikes: whose syncs failed is gone by now, or is ended; who is to die within a snapshot is started for it.
     pub fn strike(&mut self) {
         self.down.append(&mut self.failing);
+        self.down.retain(|node| !self.doomed.contains(node));
     }
 
     /// The servers that may end by themselves meanwhile.
     pub fn mortal(&self) -> impl Iterator<Item = &String> {
-        self.failing.iter()
+        self.failing.iter().chain(&self.doomed).chain(&self.damaged)
     }
 
     fn links(pairs: Vec<Pair>, link: Link) -> Self {
@@ -236,7 +260,8 @@ mod tests {
             let known = [view.catalogs, view.orders, view.fronts, vec![ANYBODY.to_owned()]].concat();
             let ends = effect.links.iter().flat_map(|((from, to), _)| [from, to]);
             let disks = effect.slow.iter().map(|(node, _)| node).chain(effect.clocks.iter().map(|(node, _)| node));
-            let servers = effect.down.iter().chain(&effect.paused).chain(&effect.failing);
+            let Effect { down, paused, full, pestered, crowded, .. } = &effect;
+            let servers = [down, paused, full, pestered, crowded].into_iter().flatten().chain(effect.mortal());
             let named: Vec<&String> = servers.chain(disks).chain(ends).collect();
             assert!(!named.is_empty(), "{kind:?} does nothing");
             for name in named {

@@ -10,11 +10,10 @@ use std::{
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::{Plan, plan::Step, world::World};
+use super::{Plan, disks, disks::Disks, plan::Step, world::World};
 use crate::{
     checks::Violation,
     cluster::TestCluster,
-    disk::Disk,
     trial::{Report, Trial},
 };
 
@@ -39,11 +38,11 @@ impl Episode {
     /// Runs what `seed` stands for, for `lasts` under load.
     pub async fn run(seed: u64, lasts: Duration) -> Self {
         let began = Instant::now();
-        let plan = Plan::draw(seed, lasts);
+        let plan = Plan::draw(seed, lasts, disks::skipped().is_none());
         let catalogs = plan.catalogs;
         let folder = Arc::new(Mutex::new(None));
         let running = tokio::spawn(run(plan, folder.clone()));
-        let mut episode = running.await.unwrap_or_else(|panic| Self::unjudged(panic));
+        let mut episode = running.await.unwrap_or_else(Self::unjudged);
         (episode.seed, episode.catalogs) = (seed, catalogs);
         episode.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !episode.report.violations.is_empty() {
@@ -79,11 +78,11 @@ async fn run(plan: Plan, folder: Arc<Mutex<Option<PathBuf>>>) -> Episode {
         *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.cluster.run_dir.clone());
         // Until it is known that there is nothing to look into.
         cluster.set_kept(true);
-        Disk::prepare(cluster)
+        Disks::prepare(cluster, &plan)
     };
-    let (cluster, disk) = TestCluster::start_after(&name, plan.options().quiet(), prepare).await;
-    let disk = match disk {
-        Ok(disk) => disk,
+    let (cluster, disks) = TestCluster::start_after(&name, plan.options().quiet(), prepare).await;
+    let disks = match disks {
+        Ok(disks) => disks,
         Err(error) => return Episode::unjudged(format_args!("{error:#}")),
     };
     let run_dir = cluster.cluster.run_dir.clone();
@@ -91,11 +90,13 @@ async fn run(plan: Plan, folder: Arc<Mutex<Option<PathBuf>>>) -> Episode {
         Ok(trial) => trial,
         Err(error) => return Episode::unjudged(format_args!("{error:#}")),
     };
-    let World { log, violations: exits, counts, .. } = inject(&trial, &disk, &plan).await;
+    let World { log, violations: exits, counts, .. } = inject(&trial, &disks, &plan).await;
     trial.faults_ended().await;
     let mut episode = match trial.judge().await {
         Ok((cluster, _, report)) => {
             cluster.set_kept(!exits.is_empty() || !report.violations.is_empty());
+            // The folder of the cluster cannot go while something is mounted in it.
+            drop(disks);
             Episode { report, ..Episode::default() }
         }
         Err(error) => Episode::unjudged(format_args!("{error:#}")),
@@ -112,16 +113,16 @@ async fn run(plan: Plan, folder: Arc<Mutex<Option<PathBuf>>>) -> Episode {
 }
 
 /// Does what the plan says and heals everything. Returns what has become of the world.
-async fn inject<'a>(trial: &'a Trial, disk: &'a Disk, plan: &Plan) -> World<'a> {
-    let mut world = World::new(&trial.cluster, disk, plan.seed);
+async fn inject<'a>(trial: &'a Trial, disks: &'a Disks, plan: &Plan) -> World<'a> {
+    let mut world = World::new(&trial.cluster, disks, plan.seed);
     let began = trial.now();
     for (at, step, id) in plan.steps() {
         sleep((began + at).saturating_sub(trial.now())).await;
         let now = trial.now();
         match step {
             Step::Begin => world.begin(now, id, &plan.faults[id]).await,
-            Step::Strike => world.strike(now, id),
-            Step::End => world.end(now, id),
+            Step::Strike => world.strike(now, id, &plan.faults[id]),
+            Step::End => world.end(now, id, &plan.faults[id]),
         }
     }
     sleep((began + plan.lasts).saturating_sub(trial.now())).await;

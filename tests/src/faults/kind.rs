@@ -58,11 +58,35 @@ pub enum Kind {
     SyncFails,
     /// The wall clock of a catalog jumps by up to an hour and back.
     ClockJump,
+    /// A catalog dies at a step of making or installing a snapshot, with its power or without.
+    SnapshotDeath,
+    /// A bit flips on the disk of a catalog that is down; it is tried whether it starts, heard by nobody, and the disk of
+    /// before is put back.
+    Flip,
+    /// The disk of a catalog is full.
+    FullOne,
+    /// The disks of all catalogs are full.
+    FullAll,
+    /// Strangers send garbage to every port, or connect and say nothing.
+    Strangers,
+    /// Many more clients ask for what is refused in the end.
+    Overload,
+}
+
+/// What a kind of fault needs of the disks; no episode has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// The layer between servers and libc.
+    Layer,
+    /// Disks that are small enough to be filled: a mount.
+    SmallDisks,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::KillOne,
         Self::KillTwo,
         Self::KillAll,
@@ -88,6 +112,12 @@ impl Kind {
         Self::SlowDisk,
         Self::SyncFails,
         Self::ClockJump,
+        Self::SnapshotDeath,
+        Self::Flip,
+        Self::FullOne,
+        Self::FullAll,
+        Self::Strangers,
+        Self::Overload,
     ];
 
     /// What it is called where faults are counted.
@@ -118,6 +148,12 @@ impl Kind {
             Self::SlowDisk => "slow disk",
             Self::SyncFails => "fdatasync fails (EIO)",
             Self::ClockJump => "jump of a wall clock",
+            Self::SnapshotDeath => "death within a snapshot",
+            Self::Flip => "flipped bit on a disk at rest",
+            Self::FullOne => "full disk of a catalog",
+            Self::FullAll => "full disks of all catalogs",
+            Self::Strangers => "garbage and silence on all ports",
+            Self::Overload => "overload",
         }
     }
 
@@ -131,21 +167,44 @@ impl Kind {
         }
     }
 
+    /// What it needs.
+    pub const fn needs(self) -> Needs {
+        match self {
+            Self::PowerOne | Self::PowerAll | Self::SlowDisk | Self::SyncFails | Self::ClockJump => Needs::Layer,
+            Self::SnapshotDeath | Self::Flip => Needs::Layer,
+            Self::FullOne | Self::FullAll => Needs::SmallDisks,
+            _ => Needs::Nothing,
+        }
+    }
+
+    /// The shortest that it lasts: most are told apart from nothing by then, some need time to be anything.
+    pub const fn shortest(self) -> Duration {
+        match self {
+            Self::SnapshotDeath | Self::Flip => Duration::from_millis(2500),
+            Self::FullOne | Self::FullAll | Self::Overload => Duration::from_millis(800),
+            Self::SyncFails => Duration::from_millis(400),
+            _ => Duration::from_millis(60),
+        }
+    }
+
     /// The longest that it lasts. A server that clients talk to is never silent for longer than they wait.
     pub const fn longest(self) -> Duration {
         match self {
             Self::KillAll | Self::KillTwo | Self::PowerAll => Duration::from_millis(2000),
             Self::PauseEdge => Duration::from_millis(2500),
             Self::Rolling => Duration::from_millis(1200),
+            Self::Overload => Duration::from_millis(4000),
             _ => Duration::from_millis(6000),
         }
     }
 
-    /// When it strikes, if that is later than its start: time to meet a sync that fails, and to end with the reason.
-    pub const fn strikes_after(self) -> Option<Duration> {
+    /// How long after its start it strikes: time to meet a sync that fails, and to end with the reason; time to miss so much
+    /// of the log that a snapshot is needed.
+    pub const fn strikes_after(self) -> Duration {
         match self {
-            Self::SyncFails => Some(Duration::from_millis(300)),
-            _ => None,
+            Self::SyncFails => Duration::from_millis(300),
+            Self::SnapshotDeath => Duration::from_millis(1200),
+            _ => Duration::ZERO,
         }
     }
 

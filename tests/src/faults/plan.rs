@@ -8,13 +8,11 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde::Serialize;
 
-use super::Kind;
+use super::{Kind, kind::Needs};
 use crate::{net::Cut, options::Options, trial};
 
 /// Before the first fault and after the last one the load runs alone for so long.
 const CALM: Duration = Duration::from_millis(1000);
-/// The shortest that a fault lasts.
-const SHORTEST: Duration = Duration::from_millis(60);
 /// The mean time between the starts of two faults, drawn for the episode, in milliseconds.
 const MEAN_GAP_MS: std::ops::Range<f64> = 400.0..2500.0;
 /// Faults of an episode at most.
@@ -76,6 +74,8 @@ pub struct Plan {
     pub clients: u64,
     /// Whether snapshots are made often and little of the log is kept.
     pub snapshots: bool,
+    /// Whether the disks of catalogs are small; they are not in the layer's hands then.
+    pub small_disks: bool,
     /// Faults by their start.
     pub faults: Vec<Planned>,
     /// How long it takes.
@@ -83,23 +83,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What `seed` stands for, in an episode that lasts so long.
-    pub fn draw(seed: u64, lasts: Duration) -> Self {
-        Self::draw_of(seed, lasts, &Kind::ALL)
+    /// What `seed` stands for, in an episode that lasts so long, on a machine that may have small disks or not.
+    pub fn draw(seed: u64, lasts: Duration, small_disks: bool) -> Self {
+        Self::draw_of(seed, lasts, small_disks, &Kind::ALL)
     }
 
     /// As [`Plan::draw`], of these kinds of faults.
     ///
     /// # Panics
     /// When there are none.
-    pub fn draw_of(seed: u64, lasts: Duration, all: &[Kind]) -> Self {
+    pub fn draw_of(seed: u64, lasts: Duration, small_disks: bool, all: &[Kind]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let catalogs = if rng.random_ratio(1, 8) { 5 } else { 3 };
         let clients = rng.random_range(6..=24);
-        let snapshots = rng.random();
-        let mut kinds: Vec<Kind> = all.iter().copied().filter(|_| rng.random()).collect();
+        let snapshots: bool = rng.random();
+        let small_disks = rng.random_ratio(1, 5) && small_disks;
+        let missing = if small_disks { Needs::Layer } else { Needs::SmallDisks };
+        let can = |kind: &Kind| kind.needs() != missing;
+        let mut kinds: Vec<Kind> = all.iter().copied().filter(|_| rng.random()).filter(can).collect();
         if kinds.is_empty() {
-            kinds = all.to_vec();
+            kinds = all.iter().copied().filter(can).collect();
         }
         let gap = Duration::from_secs_f64(rng.random_range(MEAN_GAP_MS) / 1000.0);
         let last = lasts.saturating_sub(CALM);
@@ -112,20 +115,24 @@ impl Plan {
             start += gap.mul_f64(-rng.random_range(f64::MIN_POSITIVE..1.0).ln());
         }
         faults.sort_by_key(|planned| planned.start);
-        Self { seed, catalogs, clients, snapshots, faults, lasts }
+        let snapshots = snapshots || faults.iter().any(|planned| planned.fault.kind == Kind::SnapshotDeath);
+        Self { seed, catalogs, clients, snapshots, small_disks, faults, lasts }
     }
 
     /// The cluster to bring up.
     pub fn options(&self) -> Options {
         let options = Options::new().catalogs(self.catalogs).frontends(2).proxied();
         let options = options.items_csv(trial::items_csv(&trial::ITEMS));
+        let overloaded = self.faults.iter().any(|planned| planned.fault.kind == Kind::Overload);
+        // A queue that is full soon: there is to be something to refuse.
+        let options = if overloaded { options.set("queue", 128) } else { options };
         if self.snapshots { options.raft("snapshot_entries", 100).raft("log_kept_entries", 20) } else { options }
     }
 
     /// What is done when, with which of the faults, in order.
     pub fn steps(&self) -> Vec<(Duration, Step, usize)> {
         let of = |(id, planned): (usize, &Planned)| {
-            let strike = planned.start + planned.fault.kind.strikes_after().unwrap_or_default();
+            let strike = planned.start + planned.fault.kind.strikes_after();
             [
                 (planned.start, Step::Begin, id),
                 (strike.min(planned.end), Step::Strike, id),
@@ -148,8 +155,8 @@ fn draw_fault(rng: &mut StdRng, kind: Kind, start: Duration, last: Duration, cat
     let how = if rng.random() { Cut::Silent } else { Cut::Refused };
     let severity = rng.random();
     // Short ones as often as long ones, by orders of magnitude: some are shorter than an election, some longer.
-    let times = kind.longest().as_secs_f64() / SHORTEST.as_secs_f64();
-    let length = SHORTEST.mul_f64(times.powf(rng.random()));
+    let times = kind.longest().as_secs_f64() / kind.shortest().as_secs_f64();
+    let length = kind.shortest().mul_f64(times.powf(rng.random()));
     let fault = Fault { kind, victim, how, severity };
     if kind != Kind::Rolling {
         faults.push(Planned { start, end: last.min(start + length), fault });
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_and_another_seed_another_one() {
-        let text = |seed| format!("{:?}", Plan::draw(seed, LASTS));
+        let text = |seed| format!("{:?}", Plan::draw(seed, LASTS, true));
         assert_eq!(text(7), text(7));
         assert_ne!(text(7), text(8));
     }
@@ -185,7 +192,7 @@ mod tests {
         let mut kinds = BTreeSet::new();
         let mut overlaps = 0;
         for seed in 0..200 {
-            let plan = Plan::draw(seed, LASTS);
+            let plan = Plan::draw(seed, LASTS, true);
             assert!(!plan.faults.is_empty(), "{plan:?}");
             for planned in &plan.faults {
                 assert!(CALM <= planned.start && planned.start < planned.end, "{planned:?}");
@@ -199,9 +206,19 @@ mod tests {
     }
 
     #[test]
+    fn no_episode_has_faults_that_it_has_no_disks_for() {
+        for (seed, can) in (0..200).flat_map(|seed| [(seed, true), (seed, false)]) {
+            let plan = Plan::draw(seed, LASTS, can);
+            let needs = |what| plan.faults.iter().any(|planned| planned.fault.kind.needs() == what);
+            assert!(can || !plan.small_disks);
+            assert!(!needs(if plan.small_disks { Needs::Layer } else { Needs::SmallDisks }), "{plan:?}");
+        }
+    }
+
+    #[test]
     fn every_fault_begins_strikes_and_ends_in_this_order() {
         for seed in 0..20 {
-            let plan = Plan::draw(seed, LASTS);
+            let plan = Plan::draw(seed, LASTS, true);
             let steps = plan.steps();
             assert!(steps.is_sorted_by_key(|(at, ..)| *at));
             for id in 0..plan.faults.len() {
