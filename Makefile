@@ -10,15 +10,15 @@ LAYOUT ?=
 NODE ?=
 # What `make demo` kills: a catalog, `leader`, or empty for catalog-2 and then the leader.
 VICTIM ?=
-# How long `make faults` goes on, from which seed, in episodes of how many seconds.
-MINUTES ?= 10
+# How long `make faults` goes on, from which seed, in episodes of how many seconds (25). How long `make overload` does (60).
+MINUTES ?=
 SEED ?=
 EPISODES ?=
-# How many seeds `make simulate` runs; with MINUTES on the command line it goes on for so long instead.
+SECONDS ?=
+# How many seeds `make simulate` runs; with MINUTES it goes on for so long instead.
 SEEDS ?= 100
 # The one broken variant that `make faults-mutants` is to try.
 ONLY ?=
-SECONDS ?= 25
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -27,7 +27,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants overload simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -112,10 +112,8 @@ bench: ## load figures
 	@echo 'make bench belongs to a later release' >&2; exit 1
 
 faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
-	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(MINUTES)' --seconds '$(SECONDS)' \
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(or $(MINUTES),10)' --seconds '$(or $(SECONDS),25)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(EPISODES),--episodes '$(EPISODES)')
-
-given = $(filter command environment,$(firstword $(origin $(1))))
 
 # Built apart, since cargo adds features up within one build: nothing that ships has a simulated network or disk in it.
 simulation: tools
@@ -123,10 +121,14 @@ simulation: tools
 	@mkdir -p $(BUILT)-simulation && cp "$$CARGO_TARGET_DIR/debug/simulate" $(BUILT)-simulation/.new && mv $(BUILT)-simulation/.new $(BUILT)-simulation/simulate
 
 simulate: simulation ## the store in one process, on a network and disks that fail, in virtual time [SEEDS=100 MINUTES=... SEED=... SECONDS=12]
-	@$(BUILT)-simulation/simulate --seeds '$(SEEDS)' $(if $(call given,MINUTES),--minutes '$(MINUTES)') \
-		$(if $(SEED),--seed '$(SEED)') $(if $(call given,SECONDS),--seconds '$(SECONDS)')
+	@$(BUILT)-simulation/simulate --seeds '$(SEEDS)' $(if $(MINUTES),--minutes '$(MINUTES)') \
+		$(if $(SEED),--seed '$(SEED)') $(if $(SECONDS),--seconds '$(SECONDS)')
 
 # The broken variants have a folder of their own: nothing that is started by another target comes from there.
 faults-mutants: build ## breaks the store on purpose in twelve ways, and says which check notices [ONLY=dedup-skipped]
 	@.ci/with-target .ci/build $(BUILT)-mutants --features catalog-raft/mutants,order/mutants,frontend/mutants
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-mutants' RUST_BACKTRACE=0 $(BUILT)/mutants $(if $(ONLY),--only '$(ONLY)')
+
+overload: build ## ten times the load that can be served, with figures [SECONDS=60]
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' OVERLOAD_SECONDS='$(or $(SECONDS),60)' \
+		$(CARGO) test --locked --quiet -p tests --test faults -- --nocapture overload::

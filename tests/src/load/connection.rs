@@ -27,8 +27,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// `X-Revision`, when it is there and a number.
     pub revision: Option<u64>,
-    /// Whether there is a `Retry-After`.
-    pub retry_after: bool,
+    /// `Retry-After`, when it is there and a number of seconds.
+    pub retry_after: Option<u64>,
     /// `Idempotency-Key`.
     pub key: Option<&'a str>,
     /// Whether the server keeps the connection. If not, open another one.
@@ -41,7 +41,7 @@ pub struct Answer<'a> {
 struct Head {
     status: u16,
     revision: Option<u64>,
-    retry_after: bool,
+    retry_after: Option<u64>,
     key: Option<Range<usize>>,
     keeps: bool,
     body: Range<usize>,
@@ -111,7 +111,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
     let status = response.code.ok_or_else(|| strange("an answer without a status"))?;
     // These have no body and need no length.
     let mut body = matches!(status, 204 | 304).then_some(0);
-    let mut head = Head { status, revision: None, retry_after: false, key: None, keeps: true, body: 0..0 };
+    let mut head = Head { status, revision: None, retry_after: None, key: None, keeps: true, body: 0..0 };
     for header in response.headers.iter() {
         let value = || std::str::from_utf8(header.value).unwrap_or_default().trim();
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -119,7 +119,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
         } else if header.name.eq_ignore_ascii_case("x-revision") {
             head.revision = value().parse().ok();
         } else if header.name.eq_ignore_ascii_case("retry-after") {
-            head.retry_after = true;
+            head.retry_after = value().parse().ok();
         } else if header.name.eq_ignore_ascii_case("idempotency-key") {
             let from = header.value.as_ptr().addr() - bytes.as_ptr().addr();
             head.key = Some(from..from + header.value.len());
@@ -167,9 +167,9 @@ mod tests {
         let mut connection = Connection::open(&address).await.unwrap();
         let first = connection.ask(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!((first.status, first.revision, first.key, first.body), (200, Some(41), Some("k-1"), &b"17"[..]));
-        assert!(first.keeps && !first.retry_after);
+        assert!(first.keeps && first.retry_after.is_none());
         let second = connection.ask(b"GET /b HTTP/1.1\r\n\r\n").await.unwrap();
-        assert_eq!((second.status, second.retry_after, second.keeps), (503, true, false));
+        assert_eq!((second.status, second.retry_after, second.keeps), (503, Some(1), false));
         let third = connection.ask(b"GET /c HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(third.body.len(), 20_000);
         server.await.unwrap();

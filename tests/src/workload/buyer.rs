@@ -37,7 +37,7 @@ pub struct Buyer {
 struct Answer {
     status: u16,
     revision: Option<u64>,
-    retry_after: bool,
+    retry_after: Option<u64>,
     key: Option<String>,
     body: Vec<u8>,
 }
@@ -265,13 +265,13 @@ impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { status, revision, retry_after, key, body } = self;
         let body = String::from_utf8_lossy(body);
-        write!(f, "{status}, revision {revision:?}, retry after {retry_after}, key {key:?}: {body}")
+        write!(f, "{status}, revision {revision:?}, retry after {retry_after:?}, key {key:?}: {body}")
     }
 }
 
 /// Whether it is a 429 or 503 as these should be.
 fn is_rightly_turned_away(answer: &Answer) -> bool {
-    matches!(answer.status, 429 | 503) && answer.retry_after
+    matches!(answer.status, 429 | 503) && answer.retry_after.is_some()
 }
 
 /// A write as it goes on the wire: the same bytes at each try.
