@@ -100,7 +100,10 @@ impl Plan {
         let small_disks = rng.random_ratio(1, 5) && small_disks;
         let missing = if small_disks { Needs::Layer } else { Needs::SmallDisks };
         let can = |kind: &Kind| kind.needs() != missing;
-        let mut kinds: Vec<Kind> = all.iter().copied().filter(|_| rng.random()).filter(can).collect();
+        // Small disks are there to be filled.
+        let must = |kind: &Kind| kind.needs() == Needs::SmallDisks;
+        let mut kinds: Vec<Kind> =
+            all.iter().copied().filter(|kind| rng.random() || must(kind)).filter(can).collect();
         if kinds.is_empty() {
             kinds = all.iter().copied().filter(can).collect();
         }
