@@ -150,6 +150,7 @@ impl<'a> World<'a> {
             self.judge_damaged(now, node);
         }
         let dead = effect.doomed.iter().filter(|node| self.has_died(node)).cloned().collect::<Vec<_>>();
+        effect.doomed.iter().for_each(|node| self.layer().die_at(node, 0, ""));
         if !dead.is_empty() {
             self.note(now, &format!("{} died within a snapshot", dead.join(", ")));
             *self.counts.entry(planned.fault.kind.name()).or_default() += 1;
@@ -161,9 +162,6 @@ impl<'a> World<'a> {
         };
         let hit = if effect.damaged.is_empty() { &dead } else { &effect.damaged };
         self.settle(now, hit, blow);
-        for node in effect.doomed.iter().filter(|node| !dead.contains(node)) {
-            self.layer().die_at(node, 0, "");
-        }
     }
 
     /// Looks whether all faults have ended.
@@ -180,9 +178,9 @@ impl<'a> World<'a> {
         self.disks.layer().expect("a plan has no faults that its disks cannot have")
     }
 
-    /// Whether a replica that was to die within a snapshot has done so.
-    fn has_died(&self, node: &String) -> bool {
-        !self.down.contains(node) && self.cluster.cluster.process(node).is_none() && !self.layer().is_to_die(node)
+    /// Whether a replica that was to die within a snapshot has done so, or is about to be gone.
+    fn has_died(&self, node: &str) -> bool {
+        !self.down.contains(node) && !self.layer().is_to_die(node)
     }
 
     /// A replica on a damaged disk may have gone on, if the bit meant nothing; if it has ended, it must have said what to do.
