@@ -73,7 +73,8 @@ fn topic(item: Item) -> String {
     format!("Shelf_{}", item % 3)
 }
 
-fn topics(items: impl Iterator<Item = Item>) -> Vec<(String, Vec<Item>)> {
+/// The shelves, with what stands on them.
+pub fn topics(items: impl Iterator<Item = Item>) -> Vec<(String, Vec<Item>)> {
     let mut topics: BTreeMap<String, Vec<Item>> = BTreeMap::new();
     for item in items {
         topics.entry(topic(item)).or_default().push(item);

@@ -25,7 +25,7 @@ use tests::{
     history::{Final, History, Outcome, Replica, Sample},
     load::connection::Connection,
     observe,
-    trial::SERVES_WITHIN,
+    trial::{self, SERVES_WITHIN},
     watcher::{self, Watchers},
     workload::{self, Workload},
 };
@@ -70,7 +70,7 @@ impl Verdict {
     pub fn add_to(self, report: &mut Report, folder: &Path) {
         let Self { history, violations } = self;
         report.operations = (history.writes.len() + history.reads.len()) as u64 + history.turned_away + history.unknown;
-        report.reads = history.reads.len() as u64;
+        report.reads = checks::reads_judged(&history);
         if !violations.is_empty()
             && let Err(error) = fs::write(folder.join("history.txt"), format!("{history:#?}"))
         {
@@ -112,6 +112,7 @@ async fn run(layout: &Layout, plan: &faults::Plan, stage: &Arc<Mutex<Stage>>) ->
         seed: plan.seed,
         clients: plan.clients.min(CLIENTS_AT_MOST),
         items: before.keys().copied().collect(),
+        topics: trial::topics(before.keys().copied()),
     });
     let fronts = layout.frontends.iter().map(|node| Front(node.address.clone())).collect();
     let (replicas, noted) = (catalogs(layout), stage.clone());

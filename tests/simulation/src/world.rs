@@ -152,8 +152,9 @@ impl<'a> World<'a> {
             merged([&effect]).into_iter().map(|((from, to), link)| format!("{from}>{to} {:?}", link.cut)).collect();
         let links = links.into_iter().collect::<Vec<_>>().join(", ");
         tracing::info!("FAULT {id} begins: {name} for {lasts} ms ({leader} leads) {down}{links}");
+        let powerless = effect.powerless.clone();
         self.active.insert(id, effect);
-        self.settle()
+        self.settle(&powerless)
     }
 
     /// Ends a fault.
@@ -163,23 +164,22 @@ impl<'a> World<'a> {
     pub fn end(&mut self, id: usize) -> anyhow::Result<()> {
         tracing::info!("FAULT {id} ends");
         self.active.remove(&id);
-        self.settle()
+        self.settle(&[])
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
+    /// Brings every host into the state that the faults ask for; power fails at the `powerless`.
+    fn settle(&mut self, powerless: &[String]) -> anyhow::Result<()> {
         let down: BTreeSet<String> = self.active.values().flat_map(|effect| effect.down.iter().cloned()).collect();
-        let powerless =
-            |node: &String| self.active.values().any(|effect| effect.powerless && effect.down.contains(node));
-        let new: Vec<(String, bool)> =
-            down.difference(&self.down).map(|node| (node.clone(), powerless(node))).collect();
-        for (node, powerless) in &new {
-            if *powerless {
+        let fallen: Vec<String> = down.difference(&self.down).cloned().collect();
+        for node in &fallen {
+            if powerless.contains(node) {
                 // A machine without power says no farewell.
                 self.silence(node);
             }
             self.sim.crash(node.as_str());
         }
-        for (node, _) in new.iter().filter(|(_, powerless)| *powerless) {
+        // Also at those that were killed before: what they had written was in memory only.
+        for node in powerless {
             self.lose_power(node)?;
         }
         let up: Vec<String> = self.down.difference(&down).cloned().collect();

@@ -102,8 +102,7 @@ impl Plan {
         let can = |kind: &Kind| kind.needs() != missing;
         // Small disks are there to be filled.
         let must = |kind: &Kind| kind.needs() == Needs::SmallDisks;
-        let mut kinds: Vec<Kind> =
-            all.iter().copied().filter(|kind| rng.random() || must(kind)).filter(can).collect();
+        let mut kinds: Vec<Kind> = all.iter().copied().filter(|kind| rng.random() || must(kind)).filter(can).collect();
         if kinds.is_empty() {
             kinds = all.iter().copied().filter(can).collect();
         }
