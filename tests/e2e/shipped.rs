@@ -5,10 +5,14 @@ use std::{hint::black_box, path::Path};
 use catalog_client::mutant::VARIABLE;
 use cluster_config::launch::BINARIES;
 
-fn names_the_variable(program: &Path) -> bool {
+/// The crate of the simulated network. Its name stands in whatever has it: as the target of what it logs, and in the paths
+/// of its sources.
+const SIMULATED_NETWORK: &str = "turmoil";
+
+fn names(program: &Path, what: &'static str) -> bool {
     let bytes = std::fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     // Unknown to the compiler, so that the text is kept as such and not compared piece by piece.
-    let name = black_box(VARIABLE).as_bytes();
+    let name = black_box(what).as_bytes();
     bytes.windows(name.len()).any(|part| part == name)
 }
 
@@ -20,7 +24,16 @@ fn names_the_variable(program: &Path) -> bool {
 fn no_shipped_server_can_be_broken_on_purpose() {
     let folder = tests::cluster::binaries().expect("the servers are built");
     for name in BINARIES {
-        assert!(!names_the_variable(&folder.join(name)), "{name} in {} was built with mutants", folder.display());
+        assert!(!names(&folder.join(name), VARIABLE), "{name} in {} was built with mutants", folder.display());
     }
-    assert!(names_the_variable(&std::env::current_exe().expect("this program")), "the search finds nothing at all");
+    assert!(names(&std::env::current_exe().expect("this program"), VARIABLE), "the search finds nothing at all");
+}
+
+/// Cargo adds features up within one build: a server that was built together with the simulation would have its network.
+#[test]
+fn no_shipped_server_has_a_simulated_network() {
+    let folder = tests::cluster::binaries().expect("the servers are built");
+    for name in BINARIES {
+        assert!(!names(&folder.join(name), SIMULATED_NETWORK), "{name} in {} is a simulation", folder.display());
+    }
 }
