@@ -24,6 +24,8 @@ const NAMED: [&str; 4] = [
 
 /// What may be said of a sound store on a machine that is too busy: no proof that a check has noticed.
 const NO_PROOF: [&str; 2] = ["judged", "liveness"];
+/// How much of what a test says when it fails is told, in characters.
+const SAID: usize = 120;
 /// What a test says that has waited in vain: no proof either.
 const TIMED_OUT: &str = "not within";
 
@@ -140,7 +142,7 @@ fn named(tests: &[&str], mutant: Option<Mutant>) -> anyhow::Result<String> {
     Ok(if output.status.success() { String::new() } else { text })
 }
 
-/// The checks that a named test says were violated; else its own name, when it failed at more than at waiting.
+/// The checks that a named test says were violated; else its own name and word, when it failed at more than at waiting.
 fn proofs_in(text: &str) -> BTreeSet<String> {
     let mut by = BTreeSet::new();
     let mut lines = text.lines().peekable();
@@ -151,7 +153,8 @@ fn proofs_in(text: &str) -> BTreeSet<String> {
             let broken = std::iter::from_fn(|| lines.next_if(|line| is_violation(line)));
             by.extend(broken.filter_map(|line| Some(line.split_once(": ")?.0.to_owned())));
         } else if !said.contains(TIMED_OUT) {
-            by.extend(thread.split('\'').nth(1).map(str::to_owned));
+            let said: String = said.chars().take(SAID).collect();
+            by.extend(thread.split('\'').nth(1).map(|test| format!("{test} ({said})")));
         }
     }
     by.retain(|property| !NO_PROOF.contains(&property.as_str()));
@@ -226,7 +229,7 @@ mod tests {
         let broken = |what: &str| format!("{panic}promises were broken:\n{what}\nnote: run with more\n");
         assert_eq!(proofs(&broken("no_double: twice\nliveness: late")), ["no_double"]);
         assert!(proofs(&broken("liveness: late\njudged: not")).is_empty());
-        assert_eq!(proofs(&format!("{panic}catalog-1 is back in 3\n")), ["disk::a_vote"]);
+        assert_eq!(proofs(&format!("{panic}catalog-1 is back in 3\n")), ["disk::a_vote (catalog-1 is back in 3)"]);
         assert!(proofs(&format!("{panic}it ends: not within 30.0 s: it runs\n")).is_empty());
         assert!(proofs("test result: ok").is_empty());
     }
