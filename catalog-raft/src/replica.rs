@@ -13,7 +13,10 @@ use anyhow::Context;
 use catalog_client::client::{Catalog, Options, Peer};
 use cluster_config::{CatalogNode, Layout, server};
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     api::{self, Api},
@@ -23,7 +26,7 @@ use crate::{
     proposals::Proposals,
     raft::Raft,
     reads::Reads,
-    storage::{self, Db, LogStore, SNAPSHOTS, State, StateMachine},
+    storage::{self, Db, LogStore, SNAPSHOTS, Space, State, StateMachine},
 };
 
 /// Log entries that are purged together: each purge leaves a tombstone that reads must step over.
@@ -32,6 +35,8 @@ const PURGE_TOGETHER: u64 = 4096;
 const ENTRIES_A_MESSAGE: u64 = 1024;
 /// How often it is looked whether a snapshot is due.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// Between two tries to open a disk without space.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the replica goes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 
@@ -46,19 +51,18 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let first_items = items::first(&layout)?;
     let config = Arc::new(config(&layout)?);
 
-    let db = Db::open(&data)?;
+    let tail = usize::try_from(layout.raft.log_cache_bytes).context("log_cache_bytes is too large")?;
+    let (db, log, machine) = tokio::select! {
+        opened = open(&node.name, &data, tail) => opened?,
+        () = server::terminated() => return Ok(()),
+    };
     let identity = Arc::new(Identity {
         cluster: layout.cluster.clone(),
         name: node.name.clone(),
         id: node.id,
         incarnation: db.incarnation(),
     });
-    let tail = usize::try_from(layout.raft.log_cache_bytes).context("log_cache_bytes is too large")?;
     let space = db.space().clone();
-    let log = LogStore::open(db.clone(), tail)?;
-    let machine = StateMachine::open(db).with_context(|| {
-        format!("the state in {} cannot be read; replace {} by a new id", data.display(), node.name)
-    })?;
     let state = machine.state();
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
@@ -114,6 +118,34 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     raft.shutdown().await.context("Raft did not shut down")?;
     tracing::info!("{} is down", node.name);
     Ok(())
+}
+
+/// Opens what is on the disk. Recovery writes, so a disk that has been filled meanwhile may have no space even for that:
+/// then it waits until there is some.
+async fn open(name: &str, data: &Path, tail: usize) -> anyhow::Result<(Db, LogStore, StateMachine)> {
+    let mut said = false;
+    loop {
+        match try_open(name, data, tail) {
+            Err(error) if storage::is_for_want_of_space(&error) => {
+                if !said {
+                    tracing::error!("the disk is full, {name} starts once there is space: {error:#}");
+                    said = true;
+                }
+                // What the last life had set aside is for this.
+                Space::let_go(data);
+                sleep(FULL_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn try_open(name: &str, data: &Path, tail: usize) -> anyhow::Result<(Db, LogStore, StateMachine)> {
+    let db = Db::open(data)?;
+    let log = LogStore::open(db.clone(), tail)?;
+    let machine = StateMachine::open(db.clone())
+        .with_context(|| format!("the state in {} cannot be read; replace {name} by a new id", data.display()))?;
+    Ok((db, log, machine))
 }
 
 fn config(layout: &Layout) -> anyhow::Result<Config> {
@@ -173,7 +205,7 @@ async fn take_snapshots(raft: Raft, log: LogStore, state: Arc<State>, layout: La
     let mut bytes_before = 0;
     let mut last = None;
     loop {
-        tokio::time::sleep(SNAPSHOT_CHECK).await;
+        sleep(SNAPSHOT_CHECK).await;
         let metrics = raft.metrics().borrow_watched().clone();
         let snapshot = metrics.snapshot.map_or(0, |id| id.index);
         if last != Some(snapshot) {

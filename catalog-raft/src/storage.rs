@@ -28,7 +28,7 @@ mod suite;
 #[cfg(test)]
 mod testing;
 
-pub use db::{Db, OpenError, fatal};
+pub use db::{Db, OpenError, fatal, is_for_want_of_space};
 pub use flusher::FlushStats;
 pub use log_store::LogStore;
 pub use snapshot::{SnapshotFile, SnapshotReceiver};

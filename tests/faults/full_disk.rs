@@ -155,6 +155,34 @@ async fn a_follower_without_a_byte_left_waits_and_catches_up() {
     all_is_kept(trial, volumes).await;
 }
 
+/// Killed, and its disk is filled before it comes back: it has what it had set aside to start with, and where that is taken
+/// too it waits for space instead of ending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_started_on_a_full_disk_waits_for_space() {
+    let _turn = TURN.lock().await;
+    let Some((mut trial, volumes)) = begin("full-start").await else { return };
+    sleep(STRETCH).await;
+    let follower = trial.cluster.followers().await[0].clone();
+    let volume = &volumes[place(&trial, &follower)];
+    trial.cluster.kill(&follower).await;
+    let reserve = trial.cluster.data(&follower).join("reserve");
+    assert!(reserve.exists(), "nothing was set aside in {}", reserve.display());
+    std::fs::remove_file(&reserve).expect("it can be removed");
+    volume.fill().expect("it fills");
+    trial.cluster.launch(&follower);
+    eventually("it says why it waits", || async {
+        let log = trial.cluster.log(&follower);
+        anyhow::ensure!(log.contains("starts once there is space"), "{log}");
+        Ok(())
+    })
+    .await;
+    trial.first_buy(RECOVERS_WITHIN).await.expect("the others go on");
+    all_run(&trial);
+    volume.clear().expect("it is cleared");
+    trial.cluster.wait_caught_up().await;
+    all_is_kept(trial, volumes).await;
+}
+
 /// The same everywhere: whatever becomes of the processes, nothing that was acknowledged is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_a_byte_left_anywhere_loses_nothing() {

@@ -1,10 +1,7 @@
 //! Servers are killed, paused and stopped in the middle of load; afterwards nothing acknowledged is lost, nothing is
 //! doubled, and all replicas agree. Real processes and SIGKILL; `KILLS_SEED` repeats a run's choices.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use tests::{
     Client, Options, TestCluster, eventually,
@@ -13,6 +10,7 @@ use tests::{
     trial::judge,
     workload::buyer::Buyer,
 };
+use tokio::time::Instant;
 use trial::{Trial, items_csv, must_be_kept, turn};
 use uuid::Uuid;
 

@@ -203,6 +203,12 @@ impl Db {
     }
 }
 
+/// Whether something failed because the disk is full: then it may be tried again.
+pub fn is_for_want_of_space(error: &anyhow::Error) -> bool {
+    // RocksDB gives no more than a text, and the system's own errors have the same.
+    format!("{error:#}").contains(NO_SPACE)
+}
+
 /// Ends the process because the disk failed it: nothing that was promised can be kept from here.
 ///
 /// Aborts rather than exits: `exit` runs the destructors of RocksDB's thread pools, which wait for background work

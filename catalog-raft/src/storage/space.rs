@@ -67,7 +67,8 @@ impl Space {
             free: AtomicU64::new(u64::MAX),
             low: AtomicBool::new(false),
             out: AtomicBool::new(false),
-            tight: AtomicBool::new(false),
+            // Nobody has looked yet: until then a write that is refused is tried again.
+            tight: AtomicBool::new(true),
             reserve: Mutex::new(Reserve::Unused),
         })
     }
@@ -82,8 +83,7 @@ impl Space {
             return Ok(());
         }
         *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Reserve::LetGo;
-        // One that an earlier life left behind counts as free first.
-        let _ = fs::remove_file(self.dir.join(FILE));
+        Self::let_go(&self.dir);
         self.low.store(true, Relaxed);
         self.look(true);
         if self.is_low() {
@@ -91,6 +91,11 @@ impl Space {
         }
         let watched = Arc::downgrade(self);
         thread::Builder::new().name("space".to_owned()).spawn(move || keep_looking(&watched)).map(drop)
+    }
+
+    /// Lets go what an earlier life has set aside in `dir`.
+    pub fn let_go(dir: &Path) {
+        let _ = fs::remove_file(dir.join(FILE));
     }
 
     /// Whether nothing new should be begun: there is too little space for more than what must be finished.

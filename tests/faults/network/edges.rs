@@ -3,8 +3,6 @@
 //! The load writes and reads through both front ends all the while, so the check of freshness sees every answer that is
 //! older than the bound; what stands here makes sure that there were answers, or refusals, to judge.
 
-use std::time::Instant;
-
 use anyhow::Context;
 use tests::{
     Answer, Client, Request,
@@ -14,6 +12,7 @@ use tests::{
     trial::judge,
     workload::buyer::Buyer,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::*;
