@@ -124,7 +124,10 @@ fn inodes(folders: &[&Path]) -> io::Result<BTreeMap<u64, PathBuf>> {
 /// Undoes what a file loses; gives how many changes that are.
 fn forget(path: &Path, changes: &[Change], fate: Fate, random: &mut StdRng) -> io::Result<usize> {
     let file = File::options().read(true).write(true).open(path)?;
-    let only_writes = changes.iter().all(|change| change.length.is_some());
+    // A known limit, in tests/README.md: RocksDB takes a last record of its manifest that has its length but not its bytes
+    // for damage, and refuses to open. Here the manifest ends where what was written of it ends, as on ext4.
+    let is_manifest = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST-"));
+    let only_writes = !is_manifest && changes.iter().all(|change| change.length.is_some());
     match fate {
         Fate::Everything => Ok(0),
         Fate::Nothing => undo(&file, changes).map(|()| changes.len()),
@@ -132,7 +135,7 @@ fn forget(path: &Path, changes: &[Change], fate: Fate, random: &mut StdRng) -> i
         Fate::Prefix | Fate::Pages => {
             let kept = random.random_range(0..changes.len());
             undo(&file, &changes[kept + 1..])?;
-            tear(&file, &changes[kept], random)?;
+            tear(&file, &changes[kept], is_manifest, random)?;
             Ok(changes.len() - kept)
         }
     }
@@ -147,7 +150,7 @@ fn undo(file: &File, changes: &[Change]) -> io::Result<()> {
 }
 
 /// Undoes a write but for its beginning; what was appended may end in a block of something else.
-fn tear(file: &File, change: &Change, random: &mut StdRng) -> io::Result<()> {
+fn tear(file: &File, change: &Change, clean: bool, random: &mut StdRng) -> io::Result<()> {
     let Some(length) = change.length else { return undo(file, std::slice::from_ref(change)) };
     let end = (change.offset + length).min(file.metadata()?.len());
     let mut new = vec![0; usize::try_from(end.saturating_sub(change.offset)).expect("a write fits into memory")];
@@ -165,7 +168,7 @@ fn tear(file: &File, change: &Change, random: &mut StdRng) -> io::Result<()> {
     }
     let kept = usize::try_from(cut - change.offset).expect("a write fits into memory");
     file.write_all_at(&new[..kept], change.offset)?;
-    if appended && cut >= change.size && random.random_bool(0.5) {
+    if appended && !clean && cut >= change.size && random.random_bool(0.5) {
         let rest = usize::try_from((end - cut).min(SECTOR)).expect("a sector fits");
         let mut garbage = vec![0; rest];
         if random.random_bool(0.5) {
