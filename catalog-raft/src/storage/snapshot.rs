@@ -4,21 +4,25 @@
 //! any number of [`ROWS`], one [`TRAILER`]. It appears under its name only when it is whole, synced and verified.
 //! Must not know what rows mean.
 
+mod reader;
+mod receiver;
+
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use catalog_client::{
-    frame::{Frame, decode, encode, put_frame, take_frame},
+    frame::{encode, put_frame},
     mutant::Mutant,
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::{reader::SnapshotReader, receiver::SnapshotReceiver};
 use super::codec::{StoredLogId, StoredMembership};
 use crate::{
     blocking,
@@ -126,92 +130,6 @@ impl SnapshotFile {
     }
 }
 
-/// Reads a snapshot row by row.
-#[derive(Debug)]
-pub struct SnapshotReader {
-    /// The first frame.
-    pub header: Header,
-    file: BufReader<File>,
-    buffer: BytesMut,
-    rows: u64,
-    done: bool,
-}
-
-/// Rows of one table, in the order of their keys.
-#[derive(Debug)]
-pub struct Rows {
-    /// Their table.
-    pub table: Table,
-    bytes: Bytes,
-}
-
-impl SnapshotReader {
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::new(File::open(path)?);
-        let mut buffer = BytesMut::new();
-        let first = next_frame(&mut file, &mut buffer)?;
-        let header: Header = match first {
-            Some(frame) if frame.kind == HEADER => decode(&frame.payload)?,
-            _ => return Err(invalid(path, "does not begin with a header")),
-        };
-        if header.format != FORMAT {
-            return Err(invalid(path, &format!("is of format {}, not {FORMAT}", header.format)));
-        }
-        Ok(Self { header, file, buffer, rows: 0, done: false })
-    }
-
-    /// The next rows; `None` after the last, once the trailer has been checked.
-    ///
-    /// # Errors
-    /// `InvalidData` when the file is damaged or cut short.
-    pub fn next_rows(&mut self) -> io::Result<Option<Rows>> {
-        if self.done {
-            return Ok(None);
-        }
-        let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot {what}"));
-        match next_frame(&mut self.file, &mut self.buffer)? {
-            Some(frame) if frame.kind == ROWS => {
-                let mut bytes = frame.payload;
-                if bytes.len() < 5 {
-                    return Err(broken("with an empty frame of rows"));
-                }
-                let table = table(bytes.get_u8()).ok_or_else(|| broken("with rows of an unknown table"))?;
-                self.rows += u64::from(bytes.get_u32_le());
-                Ok(Some(Rows { table, bytes }))
-            }
-            Some(frame) if frame.kind == TRAILER => {
-                let rows: u64 = decode(&frame.payload)?;
-                if rows != self.rows || !self.buffer.is_empty() || self.file.read(&mut [0])? != 0 {
-                    return Err(broken("whose trailer does not fit its rows"));
-                }
-                self.done = true;
-                Ok(None)
-            }
-            Some(frame) => Err(broken(&format!("with a frame of kind {}", frame.kind))),
-            None => Err(broken("cut short")),
-        }
-    }
-}
-
-impl Iterator for Rows {
-    type Item = io::Result<(Bytes, Bytes)>;
-
-    /// The next key and value.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.bytes.is_empty() {
-            return None;
-        }
-        let mut piece = || {
-            (self.bytes.len() >= 4)
-                .then(|| self.bytes.get_u32_le() as usize)
-                .filter(|length| *length <= self.bytes.len())
-                .map(|length| self.bytes.split_to(length))
-        };
-        let row = piece().zip(piece());
-        Some(row.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a row of a snapshot cut short")))
-    }
-}
-
 /// Writes a snapshot.
 #[derive(Debug)]
 pub struct SnapshotWriter {
@@ -297,65 +215,6 @@ impl SnapshotWriter {
         let mut bytes = BytesMut::new();
         put_frame(&mut bytes, kind, payload);
         self.file.write_all(&bytes)
-    }
-}
-
-/// Takes a snapshot from a leader, chunk by chunk.
-#[derive(Debug)]
-pub struct SnapshotReceiver {
-    folder: PathBuf,
-    unfinished: Unfinished,
-    file: Arc<File>,
-    expected: u64,
-    taken: u64,
-}
-
-impl SnapshotReceiver {
-    /// Begins to receive a file of `length` bytes into `folder`.
-    ///
-    /// # Errors
-    /// As the file's.
-    pub async fn begin(folder: &Path, length: u64) -> io::Result<Self> {
-        let folder = folder.to_owned();
-        blocking::apart(move || {
-            let (unfinished, file) = Unfinished::create(&folder)?;
-            Ok(Self { folder, unfinished, file: Arc::new(file), expected: length, taken: 0 })
-        })
-        .await?
-    }
-
-    /// Writes the next bytes.
-    ///
-    /// # Errors
-    /// As the file's; `InvalidData` when there are more than announced.
-    pub async fn take(&mut self, bytes: Bytes) -> io::Result<()> {
-        let offset = self.taken;
-        self.taken += bytes.len() as u64;
-        if self.taken > self.expected {
-            return Err(invalid(&self.unfinished.0, "is longer than announced"));
-        }
-        let file = self.file.clone();
-        blocking::apart(move || file.write_all_at(&bytes, offset)).await?
-    }
-
-    /// Syncs, reads the whole file back to verify it, and puts it under its name.
-    ///
-    /// # Errors
-    /// As the file's; `InvalidData` when it is damaged or stands for something else than `meta`.
-    pub async fn finish(mut self, meta: &raft::SnapshotMeta) -> io::Result<SnapshotFile> {
-        let meta = meta.clone();
-        blocking::apart(move || {
-            if self.taken != self.expected {
-                return Err(invalid(&self.unfinished.0, "is shorter than announced"));
-            }
-            self.file.sync_all()?;
-            let header = verify(&self.unfinished.0)?;
-            if header.meta() != meta {
-                return Err(invalid(&self.unfinished.0, "stands for another state than announced"));
-            }
-            self.unfinished.publish(&self.folder, &header)
-        })
-        .await?
     }
 }
 
@@ -447,24 +306,6 @@ impl Drop for Unfinished {
             let _ = fs::remove_file(&self.0);
         }
     }
-}
-
-fn next_frame(file: &mut impl Read, buffer: &mut BytesMut) -> io::Result<Option<Frame>> {
-    loop {
-        if let Some(frame) = take_frame(buffer)? {
-            return Ok(Some(frame));
-        }
-        let mut bytes = [0; 64 << 10];
-        match file.read(&mut bytes)? {
-            0 if buffer.is_empty() => return Ok(None),
-            0 => return Err(io::Error::new(io::ErrorKind::InvalidData, "a snapshot cut short")),
-            read => buffer.extend_from_slice(&bytes[..read]),
-        }
-    }
-}
-
-fn table(tag: u8) -> Option<Table> {
-    [Table::Items, Table::Orders, Table::Dedup].into_iter().find(|table| *table as u8 == tag)
 }
 
 fn invalid(path: &Path, what: &str) -> io::Error {
