@@ -68,15 +68,7 @@ async fn a_connection_takes_no_longer_frames_than_it_is_for() {
     };
     let probed = connect(&other.peer, &hello(other.id, None, Purpose::Probe), PATIENCE).await.expect("it is up");
     let member = Some((other.id, probed.incarnation));
-    for purpose in [
-        Purpose::RaftData,
-        Purpose::RaftHeartbeat,
-        Purpose::RaftVote,
-        Purpose::RaftSnapshot,
-        Purpose::Probe,
-        Purpose::Client,
-        Purpose::Watch,
-    ] {
+    for purpose in Purpose::ALL {
         let longest = purpose.max_payload();
         assert!(longest <= MAX_PAYLOAD);
         for (length, is_closed) in [(longest, false), (longest + 1, true)] {

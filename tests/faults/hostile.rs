@@ -230,15 +230,6 @@ async fn garbage_on_the_peer_port_disturbs_nobody() {
     let seed: u64 = rand::random();
     cluster.say(&format!("seed {seed}"));
     let mut rng = StdRng::seed_from_u64(seed);
-    let purposes = [
-        Purpose::RaftData,
-        Purpose::RaftHeartbeat,
-        Purpose::RaftVote,
-        Purpose::RaftSnapshot,
-        Purpose::Probe,
-        Purpose::Client,
-        Purpose::Watch,
-    ];
     let mut attacks: Vec<Vec<u8>> = vec![
         vec![0xff; 64],
         vec![0; 64],
@@ -251,7 +242,7 @@ async fn garbage_on_the_peer_port_disturbs_nobody() {
         frame(99, b"hello"),
         hello(&name, None, Purpose::Client)[..12].to_vec(),
     ];
-    for purpose in purposes {
+    for purpose in Purpose::ALL {
         let good = hello(&name, None, purpose);
         attacks.push(hello(&name, Some((2, 0xbad)), purpose));
         attacks.push(hello(&name, Some((77, 1)), purpose));

@@ -65,6 +65,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::RaftData,
+        Self::RaftHeartbeat,
+        Self::RaftVote,
+        Self::RaftSnapshot,
+        Self::Probe,
+        Self::Client,
+        Self::Watch,
+    ];
+
     /// The longest payload, in bytes, that the accepting side of such a connection takes: no more than what it is for
     /// may need, so that a stranger can make it hold no more.
     pub const fn max_payload(self) -> usize {

@@ -98,15 +98,6 @@ fn noise(rng: &mut StdRng, most: usize) -> Vec<u8> {
 
 /// What a replica's peer port is sent. No frame of these can be a request by chance: their payloads decode as nothing.
 fn to_a_peer(cluster: &str, rng: &mut StdRng) -> Vec<u8> {
-    let purposes = [
-        Purpose::RaftData,
-        Purpose::RaftHeartbeat,
-        Purpose::RaftVote,
-        Purpose::RaftSnapshot,
-        Purpose::Probe,
-        Purpose::Client,
-        Purpose::Watch,
-    ];
     let replica = [None, Some((2, 0xbad)), Some((77, 1))].choose(rng).copied().flatten();
     let mut hello = |cluster: &str| {
         let hello = Hello {
@@ -116,7 +107,7 @@ fn to_a_peer(cluster: &str, rng: &mut StdRng) -> Vec<u8> {
             sender: "stranger".to_owned(),
             sender_replica: replica,
             receiver: rng.random_range(1..4),
-            purpose: *purposes.choose(rng).expect("there are some"),
+            purpose: *Purpose::ALL.choose(rng).expect("there are some"),
         };
         frame(HANDSHAKE, &encode(&hello))
     };
