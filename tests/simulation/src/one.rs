@@ -65,14 +65,14 @@ pub fn run(folder: &Path, seed: u64, seconds: u64) -> anyhow::Result<ExitCode> {
     let layout = layout(&plan, folder)?;
     let stage = Arc::new(Mutex::new(Stage::default()));
     let mut report = Report::default();
-    let (elapsed, history) = {
-        let mut world = World::new(&layer, &layout, &plan)?;
+    let (elapsed, verdict) = {
+        let mut world = World::new(&layer, &layout, &plan);
         clients::join(world.sim(), &layout, &plan, &stage);
         play(&mut world, &layer, &plan, &stage, &mut report);
         (world.sim().elapsed(), stage.lock().expect("nobody panics with it").verdict.take())
     };
     report.simulated_ms = u64::try_from(elapsed.as_millis())?;
-    match history {
+    match verdict {
         Some(verdict) => verdict.add_to(&mut report, folder),
         None if report.violations.is_empty() => {
             report.broken(Violation { property: "liveness", what: format!("nothing was decided in {elapsed:?}") });

@@ -12,7 +12,7 @@ use tests::{
     disk::Layer,
     faults::{
         Plan,
-        effect::{Effect, View, merged},
+        effect::{Effect, View, merged, worse},
         plan::Planned,
     },
     net::{ANYBODY, Cut, Link},
@@ -60,7 +60,7 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     /// All servers of a layout, each on a host of its name, about to start.
-    pub fn new(layer: &'a Layer, layout: &Layout, plan: &Plan) -> anyhow::Result<Self> {
+    pub fn new(layer: &'a Layer, layout: &Layout, plan: &Plan) -> Self {
         let mut sim = Builder::new()
             .rng_seed(plan.seed)
             .enable_random_order()
@@ -106,7 +106,7 @@ impl<'a> World<'a> {
             fronts: layout.frontends.iter().map(|node| node.name.clone()).collect(),
             leader: None,
         };
-        Ok(Self {
+        Self {
             sim,
             layer,
             view,
@@ -116,7 +116,7 @@ impl<'a> World<'a> {
             since: BTreeMap::new(),
             seed: plan.seed,
             losses: (0, 0),
-        })
+        }
     }
 
     /// The simulation.
@@ -310,14 +310,6 @@ impl<'a> World<'a> {
 fn pair(one: &str, other: &str) -> (String, String) {
     let (first, second) = if one < other { (one, other) } else { (other, one) };
     (first.to_owned(), second.to_owned())
-}
-
-fn worse(one: Cut, other: Cut) -> Cut {
-    match (one, other) {
-        (Cut::Refused, _) | (_, Cut::Refused) => Cut::Refused,
-        (Cut::Silent, _) | (_, Cut::Silent) => Cut::Silent,
-        (Cut::Open, Cut::Open) => Cut::Open,
-    }
 }
 
 /// How much later a message comes at most. A loss is a wait: TCP sends again.

@@ -230,7 +230,8 @@ pub fn merged<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> BTreeMap<Pai
     links
 }
 
-fn worse(one: Cut, other: Cut) -> Cut {
+/// What two cuts of one link come to.
+pub fn worse(one: Cut, other: Cut) -> Cut {
     match (one, other) {
         (Cut::Refused, _) | (_, Cut::Refused) => Cut::Refused,
         (Cut::Silent, _) | (_, Cut::Silent) => Cut::Silent,
