@@ -125,7 +125,7 @@ fn inodes(folders: &[&Path]) -> io::Result<BTreeMap<u64, PathBuf>> {
 fn forget(path: &Path, changes: &[Change], fate: Fate, random: &mut StdRng) -> io::Result<usize> {
     let file = File::options().read(true).write(true).open(path)?;
     // A known limit, in tests/README.md: RocksDB takes a last record of its manifest that has its length but not its bytes
-    // for damage, and refuses to open. Here the manifest ends where what was written of it ends, as on ext4.
+    // for damage, and refuses to open. Here the manifest ends where what was written of it ends.
     let is_manifest = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST-"));
     let only_writes = !is_manifest && changes.iter().all(|change| change.length.is_some());
     match fate {
