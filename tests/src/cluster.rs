@@ -313,6 +313,10 @@ for file in "$0"/*.pid; do
     read -r pid started <"$file" || continue
     [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ] && kill -9 "$pid"
 done
+# Small disks, where there are any.
+for folder in "$0"/*/; do
+    umount -l "$folder" 2>/dev/null
+done
 rm -rf "$0""#;
     Command::new("sh")
         .args(["-c", script])
