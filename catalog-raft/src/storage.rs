@@ -9,6 +9,7 @@ mod install;
 pub mod keys;
 mod log_reader;
 mod log_store;
+mod manifest;
 mod mark;
 mod recovery;
 mod snapshot;

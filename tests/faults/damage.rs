@@ -59,19 +59,7 @@ async fn a_flipped_byte_is_refused_or_meant_nothing_and_is_never_served() {
                     Some(_) => cluster.ready(&victim).await.map(|()| true),
                 }
             });
-            let mut serves = match outcome.await {
-                Ok(serves) => serves,
-                // RocksDB has been seen to read a damaged manifest for ever: nothing is served, nor is it said why.
-                Err(error) if what == "the manifest" => {
-                    cluster.say(&format!("{what}, byte {at}: {error}"));
-                    cluster.kill(&victim).await;
-                    fs::remove_dir_all(&data).expect("the damaged folder");
-                    fs::rename(&backup, &data).expect("the copy");
-                    cluster.restart(&victim).await;
-                    continue;
-                }
-                Err(error) => panic!("{what}, byte {at} of {path:?}: {error}"),
-            };
+            let mut serves = outcome.await.unwrap_or_else(|error| panic!("{what}, byte {at} of {path:?}: {error}"));
             if serves {
                 // What it serves must be right; a read of the damage may still end it.
                 eventually("it has caught up, or ended", || async {

@@ -17,6 +17,7 @@ use rocksdb::{
 
 use super::{
     keys::{self, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION},
+    manifest,
     space::Space,
 };
 
@@ -136,6 +137,7 @@ impl Db {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(DB_FOLDER);
         fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        manifest::cut_hole(&path)?;
         let db = open_database(&path)?;
         let incarnation = check_identity(&db, &path)?;
         // RocksDB syncs its own folder; that it exists is recorded in ours, and ours in its parent.
