@@ -145,7 +145,8 @@ impl Catalog {
 
     /// What is to be stored beside the rows.
     pub fn meta(&self) -> Meta {
-        Meta { horizon: self.window.horizon(), orders: self.orders, hashes: self.hashes }
+        let remembered = self.window.len() as u64;
+        Meta { horizon: self.window.horizon(), orders: self.orders, hashes: self.hashes, remembered }
     }
 
     /// The answer to one command: the first one again, a refusal, or what becomes of it now.
@@ -212,9 +213,9 @@ impl Catalog {
             other => Remembered::Other(Box::new(other.clone())),
         };
         let record = DedupRecord { id: command.id, fingerprint: body.fingerprint(), outcome };
-        let row = rows::put_dedup(draft.version, &record);
-        self.hashes.dedup = self.hashes.dedup.wrapping_add(row.hash());
-        draft.rows.push(row);
+        if let Remembered::Other(_) = record.outcome {
+            draft.others.push((draft.version.n, record.clone()));
+        }
         let new = self.window.remember(draft.version, record);
         debug_assert!(new, "a remembered command is not executed");
     }
@@ -232,17 +233,22 @@ impl Catalog {
             self.hashes.items = self.hashes.items.wrapping_add(hash).wrapping_sub(before);
             draft.rows.push(write);
         }
-        for order in &draft.placed {
-            let write = rows::put_order(order);
+        for write in rows::put_orders(&draft.placed) {
             self.hashes.orders = self.hashes.orders.wrapping_add(write.hash());
             draft.rows.push(write);
-            draft.rows.push(rows::put_order_id(order));
         }
+        draft.rows.extend(draft.placed.iter().map(|order| rows::put_order_id(order)));
         self.orders += draft.placed.len() as u64;
-        for (version, record) in self.window.forget(index) {
-            let write = rows::delete_dedup(version, &record);
-            self.hashes.dedup = self.hashes.dedup.wrapping_sub(write.hash());
+        if !draft.others.is_empty() {
+            let write = rows::put_dedup(index, &draft.others);
+            let hash = write.hash();
+            self.hashes.dedup = self.hashes.dedup.wrapping_add(hash);
+            self.window.stored(index, hash);
             draft.rows.push(write);
+        }
+        for (revision, hash) in self.window.forget(index) {
+            self.hashes.dedup = self.hashes.dedup.wrapping_sub(hash);
+            draft.rows.push(rows::delete_dedup(revision));
         }
         self.view.applied = index;
         let event = (!changes.is_empty()).then_some(Event { revision: index, changes });

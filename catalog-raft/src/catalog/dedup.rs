@@ -51,6 +51,8 @@ pub(super) struct Window {
     records: VecDeque<(Version, DedupRecord)>,
     // How many records went before the first of `records`.
     forgotten: u64,
+    // The hash of each row of records that is stored, by revision, oldest first: it leaves the state hash with the row.
+    rows: VecDeque<(Revision, u128)>,
     // The place of each id's record, counted from the first record ever. Looked up, never iterated: its order differs
     // between replicas. Clients choose ids, so the hasher is seeded.
     places: HashMap<CommandId, u64, RandomState>,
@@ -60,7 +62,7 @@ impl Window {
     pub fn new(limits: Limits) -> Self {
         // Twice the bound: the table is never so full that it has to be laid out anew in the middle of a burst.
         let places = HashMap::with_capacity_and_hasher(limits.records * 2, RandomState::default());
-        Self { limits, horizon: 0, records: VecDeque::new(), forgotten: 0, places }
+        Self { limits, horizon: 0, records: VecDeque::new(), forgotten: 0, rows: VecDeque::new(), places }
     }
 
     /// Commands executed below this revision are forgotten; those made below it are expired.
@@ -89,6 +91,17 @@ impl Window {
         }
     }
 
+    /// Notes that records of `revision` are stored in a row of this hash.
+    pub fn stored(&mut self, revision: Revision, hash: u128) {
+        debug_assert!(self.rows.back().is_none_or(|(last, _)| *last < revision), "one row an entry, in order");
+        self.rows.push_back((revision, hash));
+    }
+
+    /// The revision of the newest row that is stored.
+    pub fn newest_row(&self) -> Option<Revision> {
+        self.rows.back().map(|(revision, _)| *revision)
+    }
+
     pub fn restore_horizon(&mut self, horizon: Revision) {
         self.horizon = horizon;
     }
@@ -103,10 +116,10 @@ impl Window {
         self.records.front().map(|(version, _)| *version)
     }
 
-    /// Moves the horizon at the end of entry `index`, and gives the records that it has passed, oldest first.
-    pub fn forget(&mut self, index: Revision) -> Vec<(Version, DedupRecord)> {
+    /// Moves the horizon at the end of entry `index`, forgets the records that it has passed, and gives the rows that
+    /// are stored of them, oldest first.
+    pub fn forget(&mut self, index: Revision) -> impl Iterator<Item = (Revision, u128)> {
         self.horizon = self.horizon.max(index.saturating_sub(self.limits.revisions));
-        let mut forgotten = Vec::new();
         while let Some(oldest) = self.oldest() {
             if oldest.revision >= self.horizon {
                 if self.records.len() <= self.limits.records || oldest.revision == index {
@@ -114,11 +127,11 @@ impl Window {
                 }
                 self.horizon = oldest.revision + 1;
             }
-            let record = self.records.pop_front().expect("the oldest record was just seen");
-            self.places.remove(&record.1.id);
+            let (_, record) = self.records.pop_front().expect("the oldest record was just seen");
+            self.places.remove(&record.id);
             self.forgotten += 1;
-            forgotten.push(record);
         }
-        forgotten
+        let passed = self.rows.partition_point(|(revision, _)| *revision < self.horizon);
+        self.rows.drain(..passed)
     }
 }

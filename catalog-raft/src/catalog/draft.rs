@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use catalog_client::{Change, Item, ItemNumber, Order, Revision, Version};
 
-use super::{Row, rows::RowWrite};
+use super::{
+    Row,
+    rows::{DedupRecord, RowWrite},
+};
 
 pub(super) struct Draft {
     /// The place of the command that is being executed.
@@ -14,6 +17,8 @@ pub(super) struct Draft {
     pub time_ms: u64,
     pub touched: BTreeMap<ItemNumber, Touched>,
     pub placed: Vec<Arc<Order>>,
+    /// What is to be remembered of commands that placed no order, each with its `n`.
+    pub others: Vec<(u32, DedupRecord)>,
     pub rows: Vec<RowWrite>,
 }
 
@@ -27,7 +32,7 @@ pub(super) struct Touched {
 impl Draft {
     pub fn new(index: Revision, time_ms: u64) -> Self {
         let version = Version { revision: index, n: 0 };
-        Self { version, time_ms, touched: BTreeMap::new(), placed: Vec::new(), rows: Vec::new() }
+        Self { version, time_ms, touched: BTreeMap::new(), placed: Vec::new(), others: Vec::new(), rows: Vec::new() }
     }
 
     /// Notes that an item was added.

@@ -26,6 +26,13 @@ impl Body {
         }
     }
 
+    /// The body of the command that placed `order`.
+    pub fn of_order(order: &Order) -> Self {
+        let line = |line: &OrderLine| Line { item_number: line.item_number, quantity: line.quantity };
+        let lines: Vec<Line> = order.lines.iter().map(line).collect();
+        Self { fingerprint: rows::fingerprint(&(true, &lines)), lines: Some(lines) }
+    }
+
     /// Equal for equal bodies. It is stored, so what goes into it never changes.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint

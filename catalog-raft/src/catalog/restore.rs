@@ -4,11 +4,13 @@
 
 use std::io;
 
-use catalog_client::{OrderId, Revision, Version};
+use catalog_client::{Order, Revision, Version};
 
 use super::{
     Catalog, Limits, Row,
-    rows::{self, Hashes, Meta, Table},
+    dedup::Window,
+    orders::Body,
+    rows::{self, DedupRecord, Hashes, Meta, Remembered, Table},
 };
 
 /// A catalogue that is being read back. The rows of each table come in ascending order of keys.
@@ -18,22 +20,24 @@ pub struct Restore {
     last_order: Option<Version>,
     // Of the rows as they lie on disk: the hash of what was meant is in `Meta`.
     hashes: Hashes,
+    horizon: Revision,
+    // What the window remembers, by version: of placed orders, and of other commands.
+    placed: Vec<Remembers>,
+    others: Vec<Remembers>,
 }
 
-impl Default for Restore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+type Remembers = (Version, DedupRecord);
 
 impl Restore {
-    /// Begins.
-    pub fn new() -> Self {
-        Self::with_limits(Limits::default())
+    /// Begins. Commands executed from `horizon` on are remembered, see [`Meta::horizon`].
+    pub fn new(horizon: Revision) -> Self {
+        Self::with_limits(Limits::default(), horizon)
     }
 
-    pub(super) fn with_limits(limits: Limits) -> Self {
-        Self { catalog: Catalog::with_limits(limits), last_order: None, hashes: Hashes::default() }
+    pub(super) fn with_limits(limits: Limits, horizon: Revision) -> Self {
+        let catalog = Catalog::with_limits(limits);
+        let (placed, others) = (Vec::new(), Vec::new());
+        Self { catalog, last_order: None, hashes: Hashes::default(), horizon, placed, others }
     }
 
     /// One row of [`Table::Items`].
@@ -59,35 +63,54 @@ impl Restore {
     /// # Errors
     /// As [`Restore::item`].
     pub fn dedup(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let version = rows::read_version_key(key)?;
-        let record = rows::read_dedup(value)?;
-        let window = &mut self.catalog.window;
-        if window.newest().is_some_and(|last| last >= version) || !window.remember(version, record) {
-            return Err(misplaced("dedup record", version));
+        let revision = rows::read_revision_key(key)?;
+        if self.catalog.window.newest_row().is_some_and(|last| last >= revision) {
+            return Err(misplaced("row of dedup records", revision));
         }
-        self.hashes.add(Table::Dedup, key, value);
+        for (n, record) in rows::read_dedup(value)? {
+            let version = Version { revision, n };
+            let follows = self.others.last().is_none_or(|(last, _)| *last < version);
+            if !follows || matches!(record.outcome, Remembered::Placed) {
+                return Err(misplaced("dedup record", version));
+            }
+            self.others.push((version, record));
+        }
+        let hash = rows::row_hash(Table::Dedup, key, value);
+        self.hashes.dedup = self.hashes.dedup.wrapping_add(hash);
+        self.catalog.window.stored(revision, hash);
         Ok(())
     }
 
-    /// One row of [`Table::Orders`], for [`Restore::verified`]. Gives the order's id, so that the caller can check or
-    /// rebuild [`Table::OrderIds`].
+    /// One row of [`Table::Orders`]: all of them for [`Restore::verified`], those from the horizon on for
+    /// [`Restore::trusting_orders`]. Gives the orders, so that the caller can rebuild [`Table::OrderIds`].
     ///
     /// # Errors
     /// As [`Restore::item`].
-    pub fn order(&mut self, key: &[u8], value: &[u8]) -> io::Result<(OrderId, Version)> {
-        let version = rows::read_version_key(key)?;
-        let order = rows::read_order(value)?;
-        if order.version != version || self.last_order.is_some_and(|last| last >= version) {
-            return Err(misplaced("order", version));
+    pub fn orders(&mut self, key: &[u8], value: &[u8]) -> io::Result<Vec<Order>> {
+        let first = rows::read_version_key(key)?;
+        let orders = rows::read_orders(value)?;
+        if orders[0].version != first {
+            return Err(misplaced("row of orders", first));
         }
-        self.last_order = Some(version);
-        self.catalog.orders += 1;
+        for order in &orders {
+            let version = order.version;
+            if version.revision != first.revision || self.last_order.is_some_and(|last| last >= version) {
+                return Err(misplaced("order", version));
+            }
+            self.last_order = Some(version);
+            if version.revision >= self.horizon {
+                let fingerprint = Body::of_order(order).fingerprint();
+                self.placed.push((version, DedupRecord { id: order.id, fingerprint, outcome: Remembered::Placed }));
+            }
+        }
+        self.catalog.orders += orders.len() as u64;
         self.hashes.add(Table::Orders, key, value);
-        Ok((order.id, version))
+        Ok(orders)
     }
 
-    /// The catalogue at `applied`, after all items and dedup records were given: a start from a disk that is ours. The
-    /// orders' count and hash are taken from `meta`, so that a start does not read every order ever placed.
+    /// The catalogue at `applied`, after all items, dedup records and the orders from the horizon on were given: a start
+    /// from a disk that is ours. The orders' count and hash are taken from `meta`, so that a start does not read every
+    /// order ever placed.
     ///
     /// # Errors
     /// `InvalidData` when the rows are not those that `meta` was stored with.
@@ -103,15 +126,21 @@ impl Restore {
     /// # Errors
     /// As [`Restore::trusting_orders`].
     pub fn verified(self, applied: Revision, meta: &Meta) -> io::Result<Catalog> {
-        let Self { mut catalog, last_order, hashes } = self;
+        let Self { mut catalog, last_order, hashes, horizon, placed, others } = self;
         if hashes != meta.hashes || catalog.orders != meta.orders {
             let (found, meant) = (hashes.state_hash(), meta.hashes.state_hash());
             return Err(rows::invalid(format!("the rows hash to {found} instead of {meant} at revision {applied}")));
+        }
+        remember(&mut catalog.window, placed, others)?;
+        if catalog.window.len() as u64 != meta.remembered {
+            let found = catalog.window.len();
+            return Err(rows::invalid(format!("{found} commands are remembered instead of {}", meta.remembered)));
         }
         let newest = catalog.window.newest().max(last_order);
         let oldest = catalog.window.oldest();
         if newest.is_some_and(|version| version.revision > applied)
             || oldest.is_some_and(|version| version.revision < meta.horizon)
+            || horizon != meta.horizon
         {
             return Err(rows::invalid(format!("rows from beyond revision {applied} or horizon {}", meta.horizon)));
         }
@@ -119,6 +148,22 @@ impl Restore {
         catalog.window.restore_horizon(meta.horizon);
         catalog.hashes = hashes;
         Ok(catalog)
+    }
+}
+
+/// Fills the window, in the order of versions.
+fn remember(window: &mut Window, placed: Vec<Remembers>, others: Vec<Remembers>) -> io::Result<()> {
+    let (mut placed, mut others) = (placed.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let next = match (placed.peek(), others.peek()) {
+            (Some((a, _)), Some((b, _))) if a < b => placed.next(),
+            (Some(_), None) => placed.next(),
+            _ => others.next(),
+        };
+        let Some((version, record)) = next else { return Ok(()) };
+        if window.newest().is_some_and(|last| last >= version) || !window.remember(version, record) {
+            return Err(misplaced("remembered command", version));
+        }
     }
 }
 

@@ -5,16 +5,19 @@
 //! types are **append-only**; [`FORMAT`] is raised when the meaning of bytes changes. Bytes that do not decode are an
 //! error, never an absence: the caller ends the process.
 
-use std::io;
+use std::{io, sync::Arc};
 
-use catalog_client::{CommandId, ItemNumber, Order, OrderId, Outcome, Version, frame};
+use catalog_client::{CommandId, ItemNumber, Order, OrderId, Outcome, Revision, Version, frame};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::Row;
 
 /// The first byte of every value.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+
+/// A row of orders is full once it has so many lines: what is looked up together stays small.
+const ROW_LINES: usize = 256;
 
 /// The tables of the state. The discriminants are hashed with each row, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,9 +25,10 @@ pub const FORMAT: u8 = 1;
 pub enum Table {
     /// Item number → [`Row`].
     Items = 1,
-    /// Version → [`Order`].
+    /// Version of the first → [`Order`]s of one entry, in order. Most entries have one row, whatever they place: a
+    /// database pays by the row.
     Orders = 2,
-    /// Version → [`DedupRecord`].
+    /// Revision → the [`DedupRecord`]s of one entry, each with its `n`. Placed orders have none: the ledger remembers.
     Dedup = 3,
     /// Order id → version. An index over [`Table::Orders`], made from it, and so no part of the state hash.
     OrderIds = 4,
@@ -33,8 +37,8 @@ pub enum Table {
 impl Table {
     const fn key_length(self) -> usize {
         match self {
-            Self::Items => 8,
-            Self::Orders | Self::Dedup => 12,
+            Self::Items | Self::Dedup => 8,
+            Self::Orders => 12,
             Self::OrderIds => 16,
         }
     }
@@ -65,18 +69,24 @@ impl RowWrite {
         (!self.delete).then(|| &self.bytes[1 + self.table.key_length()..])
     }
 
-    /// The hash of the row that is put, or of the one that is deleted.
+    /// The hash of the row that is put.
     pub(super) fn hash(&self) -> u128 {
+        debug_assert!(!self.delete, "what is deleted was hashed when it was put");
         xxh3_128(&self.bytes)
     }
 
     fn put<T: Serialize>(table: Table, key: &[u8], value: &T) -> Self {
         debug_assert_eq!(key.len(), table.key_length());
-        let mut bytes = Vec::with_capacity(128);
+        let mut bytes = Vec::with_capacity(64);
         bytes.push(table as u8);
         bytes.extend_from_slice(key);
         encode_onto(&mut bytes, value);
         Self { table, bytes, delete: false }
+    }
+
+    fn delete(table: Table, key: &[u8]) -> Self {
+        debug_assert_eq!(key.len(), table.key_length());
+        Self { table, bytes: [&[table as u8], key].concat(), delete: true }
     }
 }
 
@@ -100,7 +110,7 @@ pub struct DedupRecord {
 /// The outcome of a remembered command. Append-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remembered {
-    /// An order was placed: the ledger has it, so it is not kept twice.
+    /// An order was placed: the ledger has it, so it is not kept twice, and the record is made from it at a start.
     Placed,
     /// Anything else.
     Other(Box<Outcome>),
@@ -115,6 +125,8 @@ pub struct Meta {
     pub orders: u64,
     /// The hashes of the tables.
     pub hashes: Hashes,
+    /// Commands remembered.
+    pub remembered: u64,
 }
 
 /// A multiset hash of each table: the wrapping sum of its rows' hashes, so that order does not matter and a row
@@ -162,7 +174,12 @@ pub fn item_key(item_number: ItemNumber) -> [u8; 8] {
     item_number.to_be_bytes()
 }
 
-/// The key of an order or of a dedup record.
+/// The key of the dedup records of an entry.
+pub fn revision_key(revision: Revision) -> [u8; 8] {
+    revision.to_be_bytes()
+}
+
+/// The key of a row of orders.
 pub fn version_key(version: Version) -> [u8; 12] {
     let mut key = [0; 12];
     key[..8].copy_from_slice(&version.revision.to_be_bytes());
@@ -179,8 +196,16 @@ pub(super) fn put_item(item_number: ItemNumber, row: &Row) -> RowWrite {
     RowWrite::put(Table::Items, &item_key(item_number), row)
 }
 
-pub(super) fn put_order(order: &Order) -> RowWrite {
-    RowWrite::put(Table::Orders, &version_key(order.version), order)
+/// The rows of the orders that one entry placed.
+pub(super) fn put_orders(orders: &[Arc<Order>]) -> impl Iterator<Item = RowWrite> {
+    let mut lines = 0;
+    let fits = move |order: &Arc<Order>, _: &Arc<Order>| {
+        lines += order.lines.len();
+        let fits = lines < ROW_LINES;
+        lines = if fits { lines } else { 0 };
+        fits
+    };
+    orders.chunk_by(fits).map(|row| RowWrite::put(Table::Orders, &version_key(row[0].version), &row))
 }
 
 /// The row of [`Table::OrderIds`] that belongs to an order.
@@ -188,13 +213,12 @@ pub fn put_order_id(order: &Order) -> RowWrite {
     RowWrite::put(Table::OrderIds, &order_id_key(order.id), &order.version)
 }
 
-pub(super) fn put_dedup(version: Version, record: &DedupRecord) -> RowWrite {
-    RowWrite::put(Table::Dedup, &version_key(version), record)
+pub(super) fn put_dedup(revision: Revision, records: &[(u32, DedupRecord)]) -> RowWrite {
+    RowWrite::put(Table::Dedup, &revision_key(revision), &records)
 }
 
-/// Deletes a dedup record; its bytes are made again, for they must leave the hash too.
-pub(super) fn delete_dedup(version: Version, record: &DedupRecord) -> RowWrite {
-    RowWrite { delete: true, ..put_dedup(version, record) }
+pub(super) fn delete_dedup(revision: Revision) -> RowWrite {
+    RowWrite::delete(Table::Dedup, &revision_key(revision))
 }
 
 /// Reads the key of an item.
@@ -205,7 +229,15 @@ pub fn read_item_key(key: &[u8]) -> io::Result<ItemNumber> {
     Ok(ItemNumber::from_be_bytes(fixed(key)?))
 }
 
-/// Reads the key of an order or of a dedup record.
+/// Reads the key of dedup records.
+///
+/// # Errors
+/// `InvalidData`.
+pub fn read_revision_key(key: &[u8]) -> io::Result<Revision> {
+    Ok(Revision::from_be_bytes(fixed(key)?))
+}
+
+/// Reads the key of a row of orders.
 ///
 /// # Errors
 /// `InvalidData`.
@@ -222,12 +254,13 @@ pub fn read_item(value: &[u8]) -> io::Result<Row> {
     read(value)
 }
 
-/// Reads an order.
+/// Reads a row of orders.
 ///
 /// # Errors
-/// `InvalidData`.
-pub fn read_order(value: &[u8]) -> io::Result<Order> {
-    read(value)
+/// `InvalidData`, also when there is none in it.
+pub fn read_orders(value: &[u8]) -> io::Result<Vec<Order>> {
+    let orders: Vec<Order> = read(value)?;
+    if orders.is_empty() { Err(invalid("a row without an order".to_owned())) } else { Ok(orders) }
 }
 
 /// Reads an order's place in the ledger.
@@ -238,11 +271,11 @@ pub fn read_order_id(value: &[u8]) -> io::Result<Version> {
     read(value)
 }
 
-/// Reads a dedup record.
+/// Reads the dedup records of an entry, each with its `n`.
 ///
 /// # Errors
 /// `InvalidData`.
-pub fn read_dedup(value: &[u8]) -> io::Result<DedupRecord> {
+pub fn read_dedup(value: &[u8]) -> io::Result<Vec<(u32, DedupRecord)>> {
     read(value)
 }
 

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use catalog_client::{
     Action, Answer, Command, CommandId, ItemNumber, KeyOrigin, Line, NewItem, Order, OrderId, Outcome, Revision,
+    Version,
 };
 
 use super::{
@@ -48,7 +49,7 @@ impl Store {
     }
 
     fn orders(&self) -> Vec<Order> {
-        self.rows(Table::Orders).map(|(_, value)| rows::read_order(value).unwrap()).collect()
+        self.rows(Table::Orders).flat_map(|(_, value)| rows::read_orders(value).unwrap()).collect()
     }
 
     fn hashes(&self) -> Hashes {
@@ -62,19 +63,24 @@ impl Store {
     }
 
     fn restore(&self, limits: Limits) -> io::Result<Catalog> {
-        self.fed(limits)?.trusting_orders(self.applied, &self.meta)
+        let mut restore = self.fed(limits)?;
+        let horizon = rows::version_key(Version { revision: self.meta.horizon, n: 0 });
+        for (key, value) in self.rows(Table::Orders).filter(|(key, _)| key[..] >= horizon[..]) {
+            restore.orders(key, value)?;
+        }
+        restore.trusting_orders(self.applied, &self.meta)
     }
 
     fn restore_verified(&self, limits: Limits) -> io::Result<Catalog> {
         let mut restore = self.fed(limits)?;
         for (key, value) in self.rows(Table::Orders) {
-            restore.order(key, value)?;
+            restore.orders(key, value)?;
         }
         restore.verified(self.applied, &self.meta)
     }
 
     fn fed(&self, limits: Limits) -> io::Result<Restore> {
-        let mut restore = Restore::with_limits(limits);
+        let mut restore = Restore::with_limits(limits, self.meta.horizon);
         for (key, value) in self.rows(Table::Items) {
             restore.item(key, value)?;
         }
@@ -91,8 +97,8 @@ impl Ledger for Store {
             return Ok(None);
         };
         let version = rows::read_order_id(version)?;
-        let order = self.get(Table::Orders, &rows::version_key(version)).expect("each order id has its order");
-        Ok(Some(Arc::new(rows::read_order(order)?)))
+        let order = self.orders().into_iter().find(|order| order.version == version);
+        Ok(Some(Arc::new(order.expect("each order id has its order"))))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::catalog::{
     Catalog, Restore,
-    rows::{Table, put_order_id, read_order},
+    rows::{Table, put_order_id},
 };
 
 /// Rows go to the database in writes of about so many bytes.
@@ -71,8 +71,8 @@ fn replace(db: &Db, file: &SnapshotFile) -> io::Result<(Header, Catalog)> {
     }
     db.write(batch);
 
-    let mut restore = Restore::new();
     let mut reader = file.read()?;
+    let mut restore = Restore::new(reader.header.state.horizon);
     let mut batch = WriteBatch::default();
     while let Some(rows) = reader.next_rows()? {
         let table = rows.table;
@@ -82,8 +82,9 @@ fn replace(db: &Db, file: &SnapshotFile) -> io::Result<(Header, Catalog)> {
                 Table::Items => restore.item(&key, &value)?,
                 Table::Dedup => restore.dedup(&key, &value)?,
                 Table::Orders => {
-                    restore.order(&key, &value)?;
-                    put_row(db, &mut batch, &put_order_id(&read_order(&value)?));
+                    for order in restore.orders(&key, &value)? {
+                        put_row(db, &mut batch, &put_order_id(&order));
+                    }
                 }
                 Table::OrderIds => unreachable!("snapshots hold no rows of the index"),
             }

@@ -2,7 +2,7 @@
 //! is theirs. Changing any of this raises [`FORMAT`].
 
 /// The version of everything on disk, checked at open.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Single values: [`META_FORMAT`], [`META_INCARNATION`], [`META_VOTE`], [`META_PURGED`], [`META_COMMITTED`].
 pub const CF_META: &str = "meta";

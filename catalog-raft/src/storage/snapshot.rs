@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The version of snapshot files.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HEADER: u8 = 1;
 const ROWS: u8 = 2;
 const TRAILER: u8 = 3;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     catalog::{
         Catalog, Ledger, Restore, View,
-        rows::{Meta, RowWrite, Table, order_id_key, read_order, read_order_id, version_key},
+        rows::{Meta, RowWrite, Table, order_id_key, read_order_id, read_orders, version_key},
     },
     raft,
     watch::History,
@@ -78,14 +78,19 @@ impl State {
     /// `InvalidData` when a row is damaged, or the rows are not those that were written with the hash beside them.
     pub fn open(db: Db) -> io::Result<(Self, Applied)> {
         let applied = read_applied(&db)?;
-        let mut restore = Restore::new();
-        for row in rows(&db, CF_ITEMS) {
+        let horizon = applied.state.horizon;
+        let mut restore = Restore::new(horizon);
+        for row in rows(&db, CF_ITEMS, &[]) {
             let (key, value) = row?;
             restore.item(&key, &value)?;
         }
-        for row in rows(&db, CF_DEDUP) {
+        for row in rows(&db, CF_DEDUP, &[]) {
             let (key, value) = row?;
             restore.dedup(&key, &value)?;
+        }
+        for row in rows(&db, CF_ORDERS, &version_key(Version { revision: horizon, n: 0 })) {
+            let (key, value) = row?;
+            restore.orders(&key, &value)?;
         }
         let catalog = restore.trusting_orders(applied.revision(), &applied.state)?;
         let history = History::new(applied.revision());
@@ -161,7 +166,7 @@ impl State {
     pub fn orders(&self, after: Option<Version>, limit: usize) -> Result<(Revision, Vec<Order>, bool), Installing> {
         let catalog = self.readable()?;
         let (orders, more) =
-            read_orders(&self.db, after, limit).unwrap_or_else(|error| unreadable("the order ledger", &error));
+            page_of_orders(&self.db, after, limit).unwrap_or_else(|error| unreadable("the order ledger", &error));
         Ok((catalog.applied(), orders, more))
     }
 
@@ -249,41 +254,57 @@ pub(super) fn unreadable(what: &str, error: &io::Error) -> ! {
 
 type KeyValue = (Box<[u8]>, Box<[u8]>);
 
-fn rows(db: &Db, family: &str) -> impl Iterator<Item = io::Result<KeyValue>> {
-    db.raw().iterator_cf(db.cf(family), IteratorMode::Start).map(|row| row.map_err(io::Error::other))
+fn rows<'a>(db: &'a Db, family: &str, from: &[u8]) -> impl Iterator<Item = io::Result<KeyValue>> + use<'a> {
+    let mode = IteratorMode::From(from, Direction::Forward);
+    db.raw().iterator_cf(db.cf(family), mode).map(|row| row.map_err(io::Error::other))
 }
 
 fn read_order_by_id(db: &Db, id: OrderId) -> io::Result<Option<Arc<Order>>> {
     let place = db.raw().get_pinned_cf(db.cf(CF_ORDER_IDS), order_id_key(id)).map_err(io::Error::other)?;
     let Some(place) = place else { return Ok(None) };
     let version = read_order_id(&place)?;
-    let row = db.raw().get_pinned_cf(db.cf(CF_ORDERS), version_key(version)).map_err(io::Error::other)?;
-    let row =
-        row.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("order {id} is missing at {version}")))?;
-    read_order(&row).map(|order| Some(Arc::new(order)))
+    let lost = || io::Error::new(io::ErrorKind::InvalidData, format!("order {id} is missing at {version}"));
+    let mut rows = db.raw().raw_iterator_cf(db.cf(CF_ORDERS));
+    rows.seek_for_prev(version_key(version));
+    rows.status().map_err(io::Error::other)?;
+    let orders = rows.value().map(read_orders).transpose()?.unwrap_or_default();
+    let order = orders.into_iter().find(|order| order.version == version && order.id == id).ok_or_else(lost)?;
+    Ok(Some(Arc::new(order)))
 }
 
 /// Bytes of orders in one page, at most about so many: a page must fit a frame, and is read under the lock.
 const PAGE_BYTES: usize = 4 << 20;
 
-fn read_orders(db: &Db, after: Option<Version>, limit: usize) -> io::Result<(Vec<Order>, bool)> {
-    let start = after.map(version_key);
-    let mode = match &start {
-        Some(key) => IteratorMode::From(key, Direction::Forward),
-        None => IteratorMode::Start,
-    };
+fn page_of_orders(db: &Db, after: Option<Version>, limit: usize) -> io::Result<(Vec<Order>, bool)> {
+    let mut rows = db.raw().raw_iterator_cf(db.cf(CF_ORDERS));
+    match after {
+        // The row that begins there or before may have more behind it.
+        Some(after) => {
+            rows.seek_for_prev(version_key(after));
+            if !rows.valid() {
+                rows.status().map_err(io::Error::other)?;
+                rows.seek_to_first();
+            }
+        }
+        None => rows.seek_to_first(),
+    }
     let mut orders = Vec::new();
     let mut bytes = 0;
-    for row in db.raw().iterator_cf(db.cf(CF_ORDERS), mode) {
-        let (key, value) = row.map_err(io::Error::other)?;
-        if start.is_some_and(|start| *key == start) {
-            continue;
+    while let Some(value) = rows.value() {
+        let row = read_orders(value)?;
+        let each = value.len() / row.len();
+        for order in row {
+            if after.is_some_and(|after| order.version <= after) {
+                continue;
+            }
+            if orders.len() == limit || bytes >= PAGE_BYTES {
+                return Ok((orders, true));
+            }
+            bytes += each;
+            orders.push(order);
         }
-        if orders.len() == limit || bytes >= PAGE_BYTES {
-            return Ok((orders, true));
-        }
-        bytes += value.len();
-        orders.push(read_order(&value)?);
+        rows.next();
     }
+    rows.status().map_err(io::Error::other)?;
     Ok((orders, false))
 }

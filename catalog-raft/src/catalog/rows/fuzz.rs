@@ -21,15 +21,21 @@ fn written<T: Serialize>(value: &T) -> Vec<u8> {
 #[test]
 fn fuzz_rows() {
     fuzz_row::<Row>("items' rows");
-    fuzz_row::<Order>("orders' rows");
+    fuzz_row::<Vec<Order>>("orders' rows");
     fuzz_row::<Version>("rows of orders' ids");
-    fuzz_row::<DedupRecord>("rows of the dedup window");
+    fuzz_row::<Vec<(u32, DedupRecord)>>("rows of the dedup window");
     fuzz_row::<Meta>("what is stored beside the rows");
 }
 
 #[test]
 fn fuzz_keys() {
     fuzz_values("keys of items", any::<u64>(), |n| item_key(*n).to_vec(), |key| read_item_key(key).ok());
+    fuzz_values(
+        "keys of dedup records",
+        any::<u64>(),
+        |n| revision_key(*n).to_vec(),
+        |key| read_revision_key(key).ok(),
+    );
     fuzz_values("keys of orders", made(), |version| version_key(*version).to_vec(), |key| read_version_key(key).ok());
 }
 
@@ -39,14 +45,14 @@ fn fuzz_keys() {
 fn fuzz_restored_states() {
     let rows = (
         vec((any::<u16>(), made::<Row>()), 0..4),
-        vec(made::<Order>(), 0..4),
-        vec((made::<Version>(), made::<DedupRecord>()), 0..4),
+        vec(vec(made::<Order>(), 0..3), 0..4),
+        vec((any::<u16>(), vec(made::<(u32, DedupRecord)>(), 0..3)), 0..4),
     );
     let inputs = (rows, any::<u64>(), made::<Meta>(), any::<bool>(), spoilings());
     fuzz("restored states", inputs, |((items, orders, records), applied, mut meta, honest, spoilings)| {
-        let mut restore = Restore::with_limits(Limits { revisions: 10, records: 3 });
+        let mut restore = Restore::with_limits(Limits { revisions: 10, records: 3 }, meta.horizon);
         let mut hashes = Hashes::default();
-        let mut count = 0;
+        let (mut count, mut remembered) = (0, 0);
         for (number, mut row) in items {
             let number = u64::from(number);
             if let Row::Live(item) = &mut row {
@@ -57,21 +63,24 @@ fn fuzz_restored_states() {
                 hashes.add(Table::Items, &key, &value);
             }
         }
-        for order in orders {
-            let (key, value) = (version_key(order.version), spoil(written(&order), &spoilings));
-            if frugal(claimed_by(value.len()), || restore.order(&key, &value)).is_ok() {
+        for row in orders {
+            let key = version_key(row.first().map_or(Version { revision: applied, n: 0 }, |order| order.version));
+            let value = spoil(written(&row), &spoilings);
+            if let Ok(orders) = frugal(claimed_by(value.len()), || restore.orders(&key, &value)) {
                 hashes.add(Table::Orders, &key, &value);
-                count += 1;
+                count += orders.len() as u64;
+                remembered += orders.iter().filter(|order| order.version.revision >= meta.horizon).count() as u64;
             }
         }
-        for (version, record) in records {
-            let (key, value) = (version_key(version), spoil(written(&record), &spoilings));
+        for (revision, row) in records {
+            let (key, value) = (revision_key(revision.into()), spoil(written(&row), &spoilings));
             if frugal(claimed_by(value.len()), || restore.dedup(&key, &value)).is_ok() {
                 hashes.add(Table::Dedup, &key, &value);
+                remembered += read_dedup(&value).expect("it was just read").len() as u64;
             }
         }
         if honest {
-            (meta.orders, meta.hashes) = (count, hashes);
+            (meta.orders, meta.hashes, meta.remembered) = (count, hashes, remembered);
         }
         if let Ok(catalog) = restore.verified(applied, &meta) {
             assert_eq!(catalog.meta().hashes, hashes);

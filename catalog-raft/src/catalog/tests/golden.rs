@@ -1,5 +1,7 @@
 //! The bytes of every kind of row, fixed: a change of format must be meant, and raise [`rows::FORMAT`].
 
+use std::sync::Arc;
+
 use catalog_client::{Action, CommandId, Item, Line, Order, OrderLine, Outcome, Version};
 
 use super::{
@@ -35,21 +37,17 @@ fn assert_row(row: &RowWrite, key: &str, value: &str) {
 
 #[test]
 fn rows_keep_their_bytes() {
-    let version_key = "000000000102030400000005";
     assert_row(
         &rows::put_item(7, &Row::Live(item())),
         "0000000000000007",
-        "0100070452504373044469737433fbe803fc0403020105",
+        "0200070452504373044469737433fbe803fc0403020105",
     );
-    assert_row(&rows::put_item(7, &Row::Withdrawn), "0000000000000007", "0101");
-    assert_row(&rows::put_order(&placed()), version_key, "01fbcdabfc0403020105fd0068e5cf8b010000010704525043730233");
-    assert_row(&rows::put_order_id(&placed()), "0000000000000000000000000000abcd", "01fc0403020105");
-    let record = |outcome| DedupRecord { id: CommandId(1 << 100), fingerprint: u64::MAX, outcome };
-    assert_row(
-        &rows::put_dedup(VERSION, &record(Remembered::Placed)),
-        version_key,
-        "01fe00000000000000000000000010000000fdffffffffffffffff00",
-    );
+    assert_row(&rows::put_item(7, &Row::Withdrawn), "0000000000000007", "0201");
+    let orders: Vec<_> = rows::put_orders(&[Arc::new(placed())]).collect();
+    let order = "fbcdabfc0403020105fd0068e5cf8b010000010704525043730233";
+    assert_row(&orders[0], "000000000102030400000005", &format!("0201{order}"));
+    assert_eq!(rows::read_orders(orders[0].value().unwrap()).unwrap(), [placed()]);
+    assert_row(&rows::put_order_id(&placed()), "0000000000000000000000000000abcd", "02fc0403020105");
     let outcomes = [
         (Outcome::Added(item()), "00070452504373044469737433fbe803fc0403020105"),
         (Outcome::Changed(item()), "01070452504373044469737433fbe803fc0403020105"),
@@ -63,20 +61,44 @@ fn rows_keep_their_bytes() {
         (Outcome::TooLarge, "0a"),
         (Outcome::Invalid, "0b"),
     ];
-    let prefix = "01fe00000000000000000000000010000000fdffffffffffffffff01";
+    let prefix = "020105fe00000000000000000000000010000000fdffffffffffffffff01";
     for (outcome, bytes) in outcomes {
-        let record = record(Remembered::Other(Box::new(outcome)));
-        let row = rows::put_dedup(VERSION, &record);
-        assert_row(&row, version_key, &format!("{prefix}{bytes}"));
-        assert_eq!(rows::read_dedup(row.value().unwrap()).unwrap(), record);
+        let outcome = Remembered::Other(Box::new(outcome));
+        let records = [(VERSION.n, DedupRecord { id: CommandId(1 << 100), fingerprint: u64::MAX, outcome })];
+        let row = rows::put_dedup(VERSION.revision, &records);
+        assert_row(&row, "0000000001020304", &format!("{prefix}{bytes}"));
+        assert_eq!(rows::read_dedup(row.value().unwrap()).unwrap(), records);
+    }
+    let deleted = rows::delete_dedup(VERSION.revision);
+    assert_eq!((hex(deleted.key()), deleted.value()), ("0000000001020304".to_owned(), None));
+}
+
+/// Whatever an entry places, each of its orders is in one row, and no row is much longer than its bound.
+#[test]
+fn rows_of_orders_are_bounded() {
+    let line = OrderLine { item_number: 7, title: "t".into(), quantity: 1, unit_cost: 1 };
+    for lines in [1, 2, 100] {
+        let orders: Vec<_> = (0..1000)
+            .map(|n| {
+                Arc::new(Order { version: Version { n, ..VERSION }, lines: vec![line.clone(); lines], ..placed() })
+            })
+            .collect();
+        let mut found = Vec::new();
+        for row in rows::put_orders(&orders) {
+            let row_orders = rows::read_orders(row.value().unwrap()).unwrap();
+            assert_eq!(rows::read_version_key(row.key()).unwrap(), row_orders[0].version);
+            assert!(row_orders.len() * lines < 256 + 100, "{} orders of {lines} lines", row_orders.len());
+            found.extend(row_orders.into_iter().map(Arc::new));
+        }
+        assert_eq!(found, orders);
     }
 }
 
 #[test]
 fn the_meta_keeps_its_bytes() {
     let hashes = Hashes { items: 1, orders: u128::MAX, dedup: 3 };
-    let meta = Meta { horizon: 300, orders: 2, hashes };
-    assert_eq!(hex(&rows::meta_value(&meta)), "01fb2c010201feffffffffffffffffffffffffffffffff03");
+    let meta = Meta { horizon: 300, orders: 2, hashes, remembered: 4 };
+    assert_eq!(hex(&rows::meta_value(&meta)), "02fb2c010201feffffffffffffffffffffffffffffffff0304");
     assert_eq!(rows::read_meta(&rows::meta_value(&meta)).unwrap(), meta);
     assert_eq!(hashes.state_hash(), "00000000000000000000000000000003");
 }
@@ -85,10 +107,10 @@ fn the_meta_keeps_its_bytes() {
 #[test]
 fn hashes_keep_their_values() {
     let of = |action: &Action| Body::of(action).fingerprint();
-    assert_eq!(of(&order(&[(2, 1), (1, 3)])), 1_292_068_051_650_774_859);
+    assert_eq!(of(&order(&[(2, 1), (1, 3)])), 14_101_037_943_516_211_867);
     assert_eq!(of(&order(&[(1, 1), (2, 1), (1, 2)])), of(&order(&[(1, 3), (2, 1)])));
-    assert_eq!(of(&add(Some(1), "t")), 6_920_405_438_743_375_850);
-    assert_eq!(rows::put_item(7, &Row::Live(item())).hash(), 12_884_795_791_440_114_334_422_989_051_423_493_406);
+    assert_eq!(of(&add(Some(1), "t")), 8_322_518_357_773_202_096);
+    assert_eq!(rows::put_item(7, &Row::Live(item())).hash(), 55_484_291_464_870_682_872_142_722_375_542_079_092);
     // Lines are sorted for the hash only, not in the command.
     let Action::PlaceOrder { lines } = command(1, order(&[(2, 1), (1, 3)])).action else { unreachable!() };
     assert_eq!(lines[0], Line { item_number: 2, quantity: 1 });
@@ -99,7 +121,7 @@ fn bytes_that_do_not_decode_are_an_error() {
     let row = rows::put_item(7, &Row::Live(item()));
     let value = row.value().unwrap();
     assert_eq!(rows::read_item(value).unwrap(), Row::Live(item()));
-    for bad in [&[][..], &[1], &[2, 1], &[1, 2], &[1, 1, 1], &value[..value.len() - 1], &[value, &[0]].concat()] {
+    for bad in [&[][..], &[2], &[1, 1], &[2, 2], &[2, 1, 1], &value[..value.len() - 1], &[value, &[0]].concat()] {
         assert_eq!(rows::read_item(bad).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
     }
     assert!(rows::read_item_key(&[0; 7]).is_err() && rows::read_version_key(&[0; 13]).is_err());
