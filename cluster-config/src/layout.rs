@@ -33,6 +33,9 @@ pub struct Layout {
     pub queue: usize,
     /// A line in the log for every request. TOML `log_requests`, default false.
     pub log_requests: bool,
+    /// Threads that run the tasks of each server; 0 is half of the processors, at least 1: servers share a machine, and
+    /// on few cores more threads only hand work to each other. TOML `threads`, default 0.
+    pub threads: usize,
     /// The replicas, by id from 1. TOML `[[catalog]]`.
     pub catalogs: Vec<CatalogNode>,
     /// The order servers, by id. TOML `[[order]]`.

@@ -20,6 +20,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use self::outside::{bind, terminated};
+use crate::Layout;
 
 /// A log file is put aside once it is this large, in bytes.
 pub const LOG_FILE_BYTES: usize = 10 << 20;
@@ -108,6 +109,17 @@ fn log_file(run_dir: &Path, node: &str) -> anyhow::Result<FileRotate<AppendCount
     })?;
     let limit = ContentLimit::BytesSurpassed(LOG_FILE_BYTES);
     Ok(FileRotate::new(path, AppendCount::new(LOG_FILES_KEPT), limit, Compression::None, None))
+}
+
+/// What runs the tasks of a server, with as many threads as the layout says.
+///
+/// # Errors
+/// When the system has no threads to give.
+pub fn runtime(layout: &Layout) -> std::io::Result<tokio::runtime::Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if layout.threads == 0 { (processors / 2).max(1) } else { layout.threads };
+    // Never the single-threaded kind: what blocks for a while asks for another thread to take its place.
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// Raises the number of files that may be open to what the system allows: a server has one for each connection, and

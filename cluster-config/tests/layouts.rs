@@ -54,7 +54,7 @@ fn what_is_left_out_has_its_documented_default() {
     let layout = parse(GOOD).expect("a good layout");
     assert_eq!((layout.cluster.as_str(), layout.insecure, layout.items), ("bookshop", false, None));
     assert_eq!((layout.deadline, layout.freshness), (Duration::from_secs(5), Duration::from_secs(1)));
-    assert_eq!((layout.cache, layout.cache_entries, layout.queue), (true, 100_000, 8192));
+    assert_eq!((layout.cache, layout.cache_entries, layout.queue, layout.threads), (true, 100_000, 8192, 0));
     assert_eq!(layout.raft.heartbeat, Duration::from_millis(50));
     assert_eq!(
         layout.raft.election_min..layout.raft.election_max,
@@ -76,7 +76,7 @@ fn the_knobs_that_the_default_layout_lists_are_the_defaults() {
     // The `[raft]` table ends the top level, so the nodes come after it.
     let spelt_out = parse(&format!("{listed}{GOOD}")).expect("a good layout");
     assert_eq!(spelt_out, parse(GOOD).expect("a good layout"));
-    assert_eq!(listed.lines().count(), 16, "{listed}");
+    assert_eq!(listed.lines().count(), 17, "{listed}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Layout {
     #[serde(default)]
     log_requests: bool,
     #[serde(default)]
+    threads: usize,
+    #[serde(default)]
     catalog: Vec<Catalog>,
     #[serde(default)]
     order: Vec<Edge>,
@@ -138,6 +140,7 @@ impl Layout {
             cache_entries: self.cache_entries,
             queue: self.queue,
             log_requests: self.log_requests,
+            threads: self.threads,
             catalogs,
             orders: edges("order", self.order),
             frontends: edges("frontend", self.frontend),
@@ -182,6 +185,7 @@ impl Layout {
             cache_entries: from.cache_entries,
             queue: from.queue,
             log_requests: from.log_requests,
+            threads: from.threads,
             order: edges(&from.orders)?,
             frontend: edges(&from.frontends)?,
             catalog,

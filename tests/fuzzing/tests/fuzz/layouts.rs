@@ -22,6 +22,7 @@ cache = false
 cache_entries = 10
 queue = 7
 log_requests = true
+threads = 3
 [raft]
 heartbeat_ms = 40
 election_min_ms = 300
@@ -97,7 +98,7 @@ fn layouts() {
             let ids = |nodes: &[cluster_config::EdgeNode]| nodes.iter().map(|node| node.id).collect::<Vec<_>>();
             let catalogs: Vec<_> = layout.catalogs.iter().map(|node| node.id).collect();
             let times = (layout.raft, layout.deadline, layout.freshness);
-            let sizes = (layout.cache, layout.cache_entries, layout.queue, layout.log_requests);
+            let sizes = (layout.cache, layout.cache_entries, layout.queue, layout.log_requests, layout.threads);
             (layout.cluster.clone(), times, sizes, catalogs, ids(&layout.orders), ids(&layout.frontends))
         };
         assert_eq!(rest(&moved), rest(&layout));
