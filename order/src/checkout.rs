@@ -40,7 +40,8 @@ const LEADER_KNOWN_FOR: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
     pub(crate) catalog: Catalog,
-    batcher: Batcher<Command, Result<Placed, NotPlaced>, Infallible>,
+    /// Requests, each with its orders: weighed by them.
+    batcher: Batcher<Vec<Command>, Vec<Result<Placed, NotPlaced>>, Infallible>,
     seen: Arc<Seen>,
     metrics: Arc<Metrics>,
     _probe: Arc<AbortOnDropHandle<()>>,
@@ -73,14 +74,9 @@ impl Checkout {
         let limits = Limits { queued: queue, batch: MAX_SUBMIT, in_flight: IN_FLIGHT };
         let batcher = Batcher::new(limits, {
             let (catalog, seen) = (catalog.clone(), seen.clone());
-            move |commands, deadline| {
+            move |requests: Vec<Vec<Command>>, deadline| {
                 let (catalog, seen) = (catalog.clone(), seen.clone());
-                async move {
-                    let deadline = heard_before(deadline);
-                    let parts = parts_by_lines(commands, |command| command);
-                    let submitted = parts.into_iter().map(|part| submit(&catalog, &seen, part, deadline));
-                    Ok(join_all(submitted).await.into_iter().flatten().collect())
-                }
+                async move { Ok(submit_all(&catalog, &seen, requests, heard_before(deadline)).await) }
             }
         });
         let probe = tokio::spawn(probe(catalog.clone(), seen.clone()));
@@ -104,16 +100,30 @@ impl Checkout {
 
     /// Has one order placed, with whatever else waits.
     pub(crate) async fn place(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {
-        let result = match self.batcher.run(command, deadline).await {
-            Ok(result) => result,
-            Err(NoResult::Full) => Err(NotPlaced::Overloaded),
-            Err(NoResult::NotSent) => Err(NotPlaced::Unavailable("too many orders were before it".to_owned())),
-            Err(NoResult::Closed) => Err(NotPlaced::Unavailable("shutting down".to_owned())),
-            Err(NoResult::InFlight) => Err(NotPlaced::Unknown),
+        let mut results = self.place_all(vec![command], deadline).await;
+        results.pop().unwrap_or(Err(NotPlaced::Unknown))
+    }
+
+    /// Has at most [`order_client::MAX_BATCH`] orders placed, with whatever else waits; one result an order.
+    pub(crate) async fn place_all(&self, commands: Vec<Command>, deadline: Instant) -> Vec<Result<Placed, NotPlaced>> {
+        let count = commands.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let not_placed = match self.batcher.run_weighing(count, commands, deadline).await {
+            Ok(results) => {
+                results.iter().for_each(|result| self.metrics.count(result));
+                return results;
+            }
+            Err(NoResult::Full) => NotPlaced::Overloaded,
+            Err(NoResult::NotSent) => NotPlaced::Unavailable("too many orders were before it".to_owned()),
+            Err(NoResult::Closed) => NotPlaced::Unavailable("shutting down".to_owned()),
+            Err(NoResult::InFlight) => NotPlaced::Unknown,
             Err(NoResult::Failed(never)) => match never {},
         };
-        self.metrics.count(&result);
-        result
+        let results = vec![Err(not_placed); count];
+        results.iter().for_each(|result| self.metrics.count(result));
+        results
     }
 
     /// What was counted, as Prometheus text.
@@ -134,6 +144,20 @@ fn heard_before(deadline: Instant) -> Instant {
     deadline - HEARD_BEFORE.min(left / 4)
 }
 
+/// Submits the orders of many requests together, and gives each request its results.
+async fn submit_all(
+    catalog: &Catalog,
+    seen: &Seen,
+    requests: Vec<Vec<Command>>,
+    deadline: Instant,
+) -> Vec<Vec<Result<Placed, NotPlaced>>> {
+    let counts: Vec<usize> = requests.iter().map(Vec::len).collect();
+    let parts = parts_by_lines(requests.into_iter().flatten().collect(), |command| command);
+    let submitted = parts.into_iter().map(|part| submit(catalog, seen, part, deadline));
+    let mut results = join_all(submitted).await.into_iter().flatten();
+    counts.into_iter().map(|count| results.by_ref().take(count).collect()).collect()
+}
+
 async fn submit(
     catalog: &Catalog,
     seen: &Seen,
@@ -144,12 +168,13 @@ async fn submit(
     match catalog.submit(commands, deadline).await {
         Ok(submitted) => {
             let leader = submitted.leader;
-            let answers = submitted.answers.into_iter().map(|answer| {
-                seen.note(answer.version.revision);
+            let newest = submitted.answers.iter().map(|answer| answer.version.revision).max();
+            newest.into_iter().for_each(|revision| seen.note(revision));
+            let placed = submitted.answers.into_iter().map(|answer| {
                 log_sale(&answer.outcome);
                 Ok(Placed { leader, answer })
             });
-            answers.collect()
+            placed.collect()
         }
         Err(error) => vec![Err(not_placed(error)); count],
     }

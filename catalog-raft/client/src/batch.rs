@@ -15,12 +15,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The bounds of a batcher.
+/// The bounds of a batcher. Items are counted by their weight, 1 unless it is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Items that may wait; one more is refused at once.
+    /// What may wait: once it is reached, one more item is refused at once.
     pub queued: usize,
-    /// Items in one batch; 0 counts as 1.
+    /// What goes into one batch, unless one item alone is heavier; 0 counts as 1.
     pub batch: usize,
     /// Batches in flight; 0 counts as 1.
     pub in_flight: usize,
@@ -76,7 +76,7 @@ where
         F: Fn(Vec<T>, Instant) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
     {
-        let queue = Queue { waiting: BTreeMap::new(), next: 0, taken: 0, closed: false };
+        let queue = Queue { waiting: BTreeMap::new(), weight: 0, next: 0, taken: 0, closed: false };
         let shared =
             Arc::new(Shared { limits, queue: Mutex::new(queue), work: Notify::new(), finished: Notify::new() });
         tokio::spawn(send_batches(shared.clone(), call));
@@ -89,9 +89,17 @@ where
     /// # Errors
     /// [`NoResult`] says whether the item was ever sent.
     pub async fn run(&self, item: T, deadline: Instant) -> Result<R, NoResult<E>> {
+        self.run_weighing(1, item, deadline).await
+    }
+
+    /// As [`Batcher::run`], for an item that counts for `weight`.
+    ///
+    /// # Errors
+    /// As [`Batcher::run`].
+    pub async fn run_weighing(&self, weight: usize, item: T, deadline: Instant) -> Result<R, NoResult<E>> {
         let shared = &*self.0.0;
         let (reply, mut result) = oneshot::channel();
-        let mut place = shared.enter(Waiting { item, deadline, reply })?;
+        let mut place = shared.enter(Waiting { weight, item, deadline, reply })?;
         let answered = match timeout_at(deadline, &mut result).await {
             Ok(answered) => answered.ok(),
             Err(_) if place.give_up() => return Err(NoResult::NotSent),
@@ -105,9 +113,9 @@ where
         }
     }
 
-    /// How many items wait.
+    /// The weight of what waits.
     pub fn queued(&self) -> usize {
-        self.0.0.lock().waiting.len()
+        self.0.0.lock().weight
     }
 
     /// Takes no more, and returns when all that was taken has its result.
@@ -147,6 +155,8 @@ struct Shared<T, R, E> {
 struct Queue<T, R, E> {
     /// By order of arrival. Whoever removes an entry decides its fate: the task sends it, its waiter takes it back.
     waiting: BTreeMap<u64, Waiting<T, R, E>>,
+    /// Of all that wait.
+    weight: usize,
     next: u64,
     /// Items in flight.
     taken: usize,
@@ -160,6 +170,7 @@ impl<T, R, E> Queue<T, R, E> {
 }
 
 struct Waiting<T, R, E> {
+    weight: usize,
     item: T,
     deadline: Instant,
     reply: oneshot::Sender<Result<R, E>>,
@@ -176,12 +187,13 @@ impl<T, R, E> Shared<T, R, E> {
         if queue.closed {
             return Err(NoResult::Closed);
         }
-        if queue.waiting.len() >= self.limits.queued {
+        if queue.weight >= self.limits.queued {
             return Err(NoResult::Full);
         }
         let number = queue.next;
         queue.next += 1;
         let was_empty = queue.waiting.is_empty();
+        queue.weight += waiting.weight;
         queue.waiting.insert(number, waiting);
         drop(queue);
         if was_empty {
@@ -192,12 +204,21 @@ impl<T, R, E> Shared<T, R, E> {
 
     fn take_batch(&self) -> Option<Vec<Waiting<T, R, E>>> {
         let mut queue = self.lock();
-        let size = queue.waiting.len().min(self.limits.batch.max(1));
-        if size == 0 {
-            return None;
+        let mut batch = Vec::with_capacity(queue.waiting.len().min(self.limits.batch));
+        let mut room = self.limits.batch.max(1);
+        while let Some(first) = queue.waiting.first_entry()
+            && (batch.is_empty() || first.get().weight <= room)
+        {
+            let waiting = first.remove();
+            queue.weight -= waiting.weight;
+            room = room.saturating_sub(waiting.weight);
+            batch.push(waiting);
+            if room == 0 {
+                break;
+            }
         }
-        queue.taken += size;
-        Some((0..size).map_while(|_| queue.waiting.pop_first()).map(|(_, waiting)| waiting).collect())
+        queue.taken += batch.len();
+        (!batch.is_empty()).then_some(batch)
     }
 
     fn shut(&self) {
@@ -219,6 +240,7 @@ impl<T, R, E> Place<'_, T, R, E> {
         self.queued = false;
         let mut queue = self.shared.lock();
         let removed = queue.waiting.remove(&self.number);
+        queue.weight -= removed.as_ref().map_or(0, |waiting| waiting.weight);
         if queue.is_finished() {
             self.shared.finished.notify_waiters();
         }

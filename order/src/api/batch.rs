@@ -9,7 +9,6 @@ use axum::{
     response::Response,
 };
 use catalog_client::{Action, Command, MAX_LINES, frame};
-use futures::future::join_all;
 use order_client::{BATCH_CONTENT_TYPE, BatchAnswer, MAX_BATCH, PlaceBatch};
 use tokio::time::Instant;
 
@@ -32,8 +31,7 @@ pub(super) async fn place(State(shop): State<Shop>, body: Result<Bytes, BytesRej
     }
     let wait = Duration::from_millis(batch.wait_ms.into()).min(shop.deadline);
     let deadline = Instant::now() + wait;
-    let placed = batch.commands.into_iter().map(|command| shop.checkout.place(command, deadline));
-    let answers = join_all(placed).await;
+    let answers = shop.checkout.place_all(batch.commands, deadline).await;
     let mut response = Response::new(frame::encode(&BatchAnswer { answers }).into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(BATCH_CONTENT_TYPE));
     Ok(response)

@@ -197,3 +197,33 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_weight_and_a_heavier_item_goes_alone() {
+    let (batcher, mut calls) = controlled(Limits { queued: 10, batch: 4, in_flight: 1 });
+    let weigh = |weight, item| {
+        let batcher = batcher.clone();
+        tokio::spawn(async move { batcher.run_weighing(weight, item, soon()).await })
+    };
+    let first = weigh(1, 0);
+    let (_, _, busy) = calls.recv().await.unwrap();
+    let mut waiting = 0;
+    let mut others = Vec::new();
+    for (item, weight) in [(1, 3), (2, 1), (3, 1), (4, 6)] {
+        others.push(weigh(weight, item));
+        waiting += weight;
+        queued(&batcher, waiting).await;
+    }
+    assert_eq!(batcher.run(5, soon()).await, Err(NoResult::Full), "{waiting} wait, where 10 may");
+    busy.send(Ok(vec![0])).unwrap();
+    assert_eq!(first.await.unwrap(), Ok(0));
+    for expected in [vec![1, 2], vec![3], vec![4]] {
+        let (items, _, reply) = calls.recv().await.unwrap();
+        assert_eq!(items, expected);
+        reply.send(Ok(items)).unwrap();
+    }
+    for (other, item) in others.into_iter().zip(1..) {
+        assert_eq!(other.await.unwrap(), Ok(item));
+    }
+    assert_eq!(batcher.queued(), 0);
+}
