@@ -30,6 +30,8 @@ const RESUME: u64 = 96 * MIB;
 const OUT: u64 = 24 * MIB;
 /// Below so much a write waits: RocksDB would meet the end of the disk in the middle of it.
 const LAST: u64 = 4 * MIB;
+/// Above so much no write has to look for itself: in the time between two looks no disk takes as much.
+const PLENTY: u64 = 4096 * MIB;
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
 /// RocksDB looks every 5 s whether it can go on after it met the end of the disk: for so long after space has returned
@@ -126,6 +128,9 @@ impl Space {
     /// Waits while the disk is as good as full. Nobody who waits here holds what a vote or a heartbeat needs, unless the
     /// reserve is used up too.
     pub(super) fn wait_for_some(&self) {
+        if self.free() > PLENTY {
+            return;
+        }
         if *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) == Reserve::Unused {
             return;
         }
