@@ -4,11 +4,14 @@ use anyhow::Context;
 use clap::Parser;
 use cluster_config::{
     Layout,
-    server::{Args, bind, raise_file_limit, start_logging, terminated},
+    server::{Args, bind, raise_file_limit, runtime, start_logging, terminated},
 };
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Threads give back what others have allocated, all the time: it costs a few percent of a buy less here than in libc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let layout = Layout::load(&args.config)?;
     let node = layout.orders.iter().find(|node| node.id == args.instance);
@@ -17,9 +20,12 @@ async fn main() -> anyhow::Result<()> {
     })?;
     let _log = start_logging(&args, &node.name)?;
     raise_file_limit();
-    let listener = bind(&layout, &node.listen).await?;
-    tracing::info!(address = %node.address, "{} is listening", node.name);
-    order::server::run(&layout, &node.name, listener, terminated()).await;
+    runtime(&layout)?.block_on(async {
+        let listener = bind(&layout, &node.listen).await?;
+        tracing::info!(address = %node.address, "{} is listening", node.name);
+        order::server::run(&layout, &node.name, listener, terminated()).await;
+        anyhow::Ok(())
+    })?;
     tracing::info!("{} has stopped", node.name);
     Ok(())
 }
