@@ -6,8 +6,10 @@
 
 mod count;
 mod histogram;
+mod kinds;
 mod sheet;
 
 pub use count::{Counter, Level, Occupied, Spread};
 pub use histogram::Histogram;
+pub use kinds::Kinds;
 pub use sheet::{CONTENT_TYPE, Sheet, text};

@@ -91,9 +91,12 @@ impl Sheet<'_> {
         });
     }
 
-    /// A time that is so long now; its name ends in `_seconds`.
-    pub fn seconds(&mut self, name: &str, help: &str, value: Duration) {
-        self.put(name, help, MetricType::Gauge, |metric| metric.encode_gauge(&value.as_secs_f64()));
+    /// A time that is so long now, if it is any; its name ends in `_seconds`.
+    pub fn seconds(&mut self, name: &str, help: &str, value: impl Into<Option<Duration>>) {
+        self.put(name, help, MetricType::Gauge, |metric| match value.into() {
+            Some(value) => metric.encode_gauge(&value.as_secs_f64()),
+            None => Ok(()),
+        });
     }
 
     /// A histogram.
