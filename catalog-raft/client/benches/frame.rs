@@ -40,11 +40,7 @@ fn bench(c: &mut Criterion) {
             });
         });
         group.bench_function(format!("take/{count} buys"), |b| {
-            b.iter_batched(
-                || framed.clone(),
-                |mut buffer| take_frame(&mut buffer),
-                criterion::BatchSize::SmallInput,
-            );
+            b.iter_batched(|| framed.clone(), |mut buffer| take_frame(&mut buffer), criterion::BatchSize::SmallInput);
         });
     }
     group.finish();
