@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use metrics::Sheet;
-use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver};
 
 use crate::{
     figures::Figures,

@@ -73,7 +73,10 @@ impl Stages {
 
     /// The log has come to `point` up to the entry at `last`.
     pub fn reached(&self, point: Point, last: u64) {
-        let now = self.now();
+        self.reached_at(point, last, self.now());
+    }
+
+    fn reached_at(&self, point: Point, last: u64, now: Micros) {
         let before = self.upto[point as usize].swap(last, Relaxed);
         // A log that was truncated goes on from further back.
         let first = if before < last { (before + 1).max((last + 1).saturating_sub(SLOTS as u64)) } else { last };
@@ -96,7 +99,10 @@ impl Stages {
 
     /// The answers to the entry at `index` have come to its proposer, who began to propose it at `taken`.
     pub fn answered(&self, index: u64, taken: Micros) {
-        let now = self.now();
+        self.answered_at(index, taken, self.now());
+    }
+
+    fn answered_at(&self, index: u64, taken: Micros, now: Micros) {
         let slot = self.slot(index);
         let at = |point: Point| slot.at[point as usize].load(Relaxed);
         let [appended, synced, committed, applied] =
@@ -137,59 +143,55 @@ impl Stages {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::advance;
-
     use super::*;
 
-    async fn pass(stages: &Stages, points: &[(Point, u64)], index: u64) {
-        for (point, millis) in points {
-            advance(Duration::from_millis(*millis)).await;
-            stages.reached(*point, index);
-        }
-    }
+    const ALL: [Point; POINTS] = [Point::Appended, Point::Synced, Point::Committed, Point::Applied];
 
+    /// How many values each stage has seen but the first, and their sum in microseconds.
     fn seen(stages: &Stages) -> Vec<(u64, u64)> {
-        stages.all().iter().map(|(_, stage)| (stage.count(), (stage.sum() * 1e3).round() as u64)).collect()
+        stages.all()[1..].iter().map(|(_, stage)| (stage.count(), (stage.sum() * 1e6).round() as u64)).collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn each_stage_lasts_from_the_one_before_and_the_sync_runs_beside_the_commit() {
-        let stages = Stages::default();
-        let arrived = stages.now();
-        advance(Duration::from_millis(1)).await;
-        stages.taken(arrived);
-        let taken = stages.now();
-        let points = [(Point::Appended, 2), (Point::Synced, 3), (Point::Committed, 4), (Point::Applied, 5)];
-        pass(&stages, &points, 70).await;
-        advance(Duration::from_millis(6)).await;
-        stages.answered(70, taken);
-        assert_eq!(seen(&stages), [(1, 1), (1, 2), (1, 3), (1, 7), (1, 5), (1, 6)]);
+    fn count(stages: &Stages) -> Vec<u64> {
+        seen(stages).iter().map(|(count, _)| *count).collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_said_of_the_last_entry_holds_for_those_before_it() {
+    #[test]
+    fn each_stage_lasts_from_the_one_before_and_the_sync_runs_beside_the_commit() {
         let stages = Stages::default();
-        let taken = stages.now();
-        stages.reached(Point::Appended, 10);
-        let rest = [(Point::Appended, 1), (Point::Committed, 1), (Point::Applied, 1)];
-        pass(&stages, &rest, 12).await;
-        (10..=12).for_each(|index| stages.answered(index, taken));
-        let counts: Vec<u64> = seen(&stages).iter().map(|(count, _)| *count).collect();
-        assert_eq!(counts, [0, 3, 3, 3, 3, 3]);
+        ALL.iter().zip([102, 105, 109, 114]).for_each(|(point, now)| stages.reached_at(*point, 70, now));
+        stages.answered_at(70, 100, 120);
+        assert_eq!(seen(&stages), [(1, 2), (1, 3), (1, 7), (1, 5), (1, 6)]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_entry_that_is_not_remembered_goes_uncounted() {
+    #[test]
+    fn a_sync_that_is_slower_than_all_others_takes_until_the_answer() {
         let stages = Stages::default();
-        pass(&stages, &[(Point::Appended, 1), (Point::Committed, 1), (Point::Applied, 1)], 1_000).await;
-        stages.answered(1_000 - SLOTS as u64, 1);
-        stages.answered(1_001, 1);
-        stages.reached(Point::Appended, 990);
-        stages.answered(990, 1);
-        assert!(seen(&stages).iter().all(|(count, _)| *count == 0));
-        stages.answered(1_000, 1);
-        assert_eq!(seen(&stages)[1].0, 1);
+        let points = [Point::Appended, Point::Committed, Point::Applied];
+        points.iter().zip([102, 109, 114]).for_each(|(point, now)| stages.reached_at(*point, 1, now));
+        stages.answered_at(1, 100, 120);
+        assert_eq!(seen(&stages), [(1, 2), (1, 18), (1, 7), (1, 5), (1, 6)]);
+    }
+
+    #[test]
+    fn what_is_said_of_the_last_entry_holds_for_those_before_it() {
+        let stages = Stages::default();
+        stages.reached_at(Point::Appended, 10, 1);
+        ALL.iter().for_each(|point| stages.reached_at(*point, 12, 2));
+        (10..=12).for_each(|index| stages.answered_at(index, 1, 3));
+        assert_eq!(count(&stages), [3; 5]);
+    }
+
+    #[test]
+    fn an_entry_that_is_not_remembered_goes_uncounted() {
+        let stages = Stages::default();
+        ALL.iter().for_each(|point| stages.reached_at(*point, 1_000, 1));
+        stages.answered_at(1_000 - SLOTS as u64, 1, 2);
+        stages.answered_at(1_001, 1, 2);
+        stages.reached_at(Point::Appended, 990, 3);
+        stages.answered_at(990, 1, 4);
+        assert_eq!(count(&stages), [0; 5], "overwritten, not there yet, and not committed");
+        stages.answered_at(1_000, 1, 2);
+        assert_eq!(count(&stages), [1; 5]);
     }
 }

@@ -185,7 +185,7 @@ impl Db {
             let bytes = self.inner.db.property_int_value_cf(self.cf(name), "rocksdb.total-sst-files-size");
             bytes.ok().flatten().unwrap_or(0)
         };
-        keys::ALL.iter().map(|name| bytes_of(name)).sum()
+        keys::ALL.iter().map(bytes_of).sum()
     }
 
     /// Writes a batch, atomically and in order with all others, into memory and the WAL: readable at once, durable
