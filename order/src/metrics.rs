@@ -2,8 +2,6 @@
 //!
 //! Must not know what the figures are for.
 
-use std::sync::Arc;
-
 use catalog_client::Outcome;
 use metrics::{Kinds, Level};
 use order_client::{NotPlaced, Placed};
@@ -61,7 +59,7 @@ impl Metrics {
 
 /// All figures of the server, as they are now.
 pub(crate) fn text(checkout: &Checkout) -> String {
-    let checkout: Arc<Checkout> = Arc::new(checkout.clone());
+    let checkout = checkout.clone();
     metrics::text(move |sheet| {
         let counted = checkout.metrics();
         sheet.counters("order_results_total", "Orders by what became of them.", "result", counted.results.all());
