@@ -17,8 +17,10 @@ EPISODES ?=
 SECONDS ?=
 # How many seeds `make simulate` runs; with MINUTES it goes on for so long instead.
 SEEDS ?= 100
-# The one broken variant that `make faults-mutants` is to try.
+# The one broken variant that `make faults-mutants` is to try, or what `make microbench` is to measure.
 ONLY ?=
+# How `make microbench` builds: dist, or dev.
+PROFILE ?=
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -27,7 +29,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench microbench faults faults-mutants overload simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -110,6 +112,11 @@ fix: tools ## formats, and applies what lints suggest
 
 bench: ## load figures
 	@echo 'make bench belongs to a later release' >&2; exit 1
+
+# Of what ships by default, which compiles RocksDB for it once more; PROFILE=dev is a quick look at what tests run.
+microbench: tools ## what parts cost alone: apply, codecs, log store, cache [PROFILE=dev ONLY=apply]
+	@$(CARGO) bench --locked --profile '$(or $(PROFILE),dist)' -p catalog-raft -p catalog-client -p frontend \
+		--bench catalog --bench frame --bench cache -- '$(ONLY)'
 
 faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(or $(MINUTES),10)' --seconds '$(or $(SECONDS),25)' \

@@ -26,7 +26,7 @@ use cluster_config::{http, net::TcpListener};
 use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
 
-use crate::reads::Reads;
+use crate::{metrics::Metrics, reads::Reads};
 
 /// Connections of clients; those of servers have a port of their own.
 const LIMITS: http::Limits = http::Limits { connections: 4_096, head: Duration::from_secs(30) };
@@ -44,6 +44,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Api {
     /// The way to the state, and to the leader.
     pub reads: Reads,
+    /// The figures.
+    pub metrics: Arc<Metrics>,
     /// How long a request may take in all.
     pub deadline: Duration,
     /// Whether the first items are loaded, as far as this replica had to see to it.
@@ -56,14 +58,16 @@ pub struct Api {
 
 /// Serves until `shutdown` resolves, then finishes what it has.
 pub async fn serve(api: Arc<Api>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let open = api.reads.figures().clients.clone();
     let service = TowerToHyperService::new(router(api));
-    http::serve(listener, service, LIMITS, shutdown).await.finish().await;
+    http::serve(listener, service, LIMITS, open, shutdown).await.finish().await;
 }
 
 fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/items", get(items::page))
         .route("/v1/items/{n}", get(items::one))
@@ -74,6 +78,10 @@ fn router(api: Arc<Api>) -> Router {
 
 async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
     axum::Json(api.reads.status())
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], api.metrics.text()).into_response()
 }
 
 async fn ready(State(api): State<Arc<Api>>) -> Response {

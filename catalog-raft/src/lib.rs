@@ -3,9 +3,11 @@
 pub mod api;
 mod blocking;
 pub mod catalog;
+pub mod figures;
 pub mod founding;
 mod handover;
 pub mod items;
+pub mod metrics;
 pub mod network;
 pub mod peers;
 pub mod proposals;

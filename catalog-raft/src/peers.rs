@@ -98,10 +98,14 @@ impl Peers {
         }
         let welcome = Welcome::Accepted { id: self.identity.id, incarnation: self.identity.incarnation };
         frame::answer_hello(&mut writer, &welcome).await?;
+        let _one_more = self.reads.figures().peers.occupy();
         match hello.purpose {
             Purpose::Probe => founding::answer_probe(&self.raft, reader, writer).await,
             Purpose::Client => self.requests(reader, writer).await,
-            Purpose::Watch => watch::serve(self.reads.state().history(), reader, writer).await,
+            Purpose::Watch => {
+                let _one_more = self.reads.figures().watchers.occupy();
+                watch::serve(self.reads.state().history(), reader, writer).await
+            }
             purpose => serve_raft(&self.raft, &self.snapshots, &self.space, purpose, reader, writer).await,
         }
     }
@@ -141,7 +145,7 @@ impl Peers {
             let Envelope { id, body } = decode::<Envelope<Request>>(&frame.payload)?;
             let answer = Answering { id, answers: answers.clone() };
             if let Some(parts) = self.at_once(&body) {
-                if !answer.parts(parts).await {
+                if !answer.parts(counted(&self.reads, parts)).await {
                     break;
                 }
                 continue;
@@ -152,9 +156,9 @@ impl Peers {
                 && !self.loaded.load(Ordering::Relaxed)
             {
                 // An item added before the first ones would keep them out for good.
-                answer
-                    .send(Response::Refused(Refusal::Unavailable("the first items are being loaded".to_owned())))
-                    .await;
+                let refusal = Refusal::Unavailable("the first items are being loaded".to_owned());
+                self.reads.figures().refused(&refusal);
+                answer.send(Response::Refused(refusal)).await;
                 continue;
             }
             let (proposals, reads) = (self.proposals.clone(), self.reads.clone());
@@ -178,6 +182,11 @@ impl Peers {
     }
 }
 
+/// Counts what is refused.
+fn counted<T>(reads: &Reads, result: Result<T, Refusal>) -> Result<T, Refusal> {
+    result.inspect_err(|refusal| reads.figures().refused(refusal))
+}
+
 /// The way back of one request.
 struct Answering {
     id: u64,
@@ -194,7 +203,7 @@ impl Answering {
             },
             Request::Read { view, at, wait_ms } => {
                 let parts = reads.read(&view, at, wait(wait_ms)).await;
-                self.parts(parts).await;
+                self.parts(counted(reads, parts)).await;
                 return;
             }
             Request::ReadIndex { wait_ms } => match reads.read_index(Instant::now() + wait(wait_ms)).await {
@@ -203,6 +212,9 @@ impl Answering {
             },
             Request::Status => Response::Status(Box::new(reads.status())),
         };
+        if let Response::Refused(refusal) = &response {
+            reads.figures().refused(refusal);
+        }
         self.send(response).await;
     }
 

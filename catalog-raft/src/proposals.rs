@@ -16,6 +16,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use tokio::time::Instant;
 
 use crate::{
+    figures::{Figures, Micros},
     raft::{Batch, Commands, Raft},
     storage::Space,
 };
@@ -30,24 +31,29 @@ const MAX_ENTRY_BYTES: usize = 20 << 20;
 /// cores.
 const IN_FLIGHT: usize = 1;
 
+/// What came together, and when.
+type Submission = (Micros, Vec<Command>);
+
 /// The way to the log. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Proposals {
-    waiting: Batcher<Vec<Command>, Vec<Answer>, Refusal>,
+    waiting: Batcher<Submission, Vec<Answer>, Refusal>,
     name: Arc<str>,
     space: Arc<Space>,
+    figures: Arc<Figures>,
 }
 
 impl Proposals {
     /// Proposes through `raft` as the replica `name`, while there is `space` to store it.
-    pub fn new(name: &str, raft: Raft, space: Arc<Space>) -> Self {
+    pub fn new(name: &str, raft: Raft, space: Arc<Space>, figures: Arc<Figures>) -> Self {
         let raft = Arc::new(raft);
+        let counted = figures.clone();
         let limits = Limits { queued: WAITING, batch: TOGETHER, in_flight: IN_FLIGHT };
         let waiting = Batcher::new(limits, move |submissions, _deadline| {
-            let raft = raft.clone();
-            async move { propose_all(&raft, submissions).await }
+            let (raft, figures) = (raft.clone(), counted.clone());
+            async move { propose_all(&raft, &figures, submissions).await }
         });
-        Self { waiting, name: name.into(), space }
+        Self { waiting, name: name.into(), space, figures }
     }
 
     /// Has commands committed, in order, and gives their answers.
@@ -61,13 +67,19 @@ impl Proposals {
         if self.space.is_low() {
             return Err(Refusal::Unavailable(format!("{}: {}", self.name, self.space)));
         }
-        self.waiting.run(commands, Instant::now() + wait).await.map_err(|reason| match reason {
+        let submission = (self.figures.stages.now(), commands);
+        self.waiting.run(submission, Instant::now() + wait).await.map_err(|reason| match reason {
             NoResult::Full => Refusal::Overloaded,
             NoResult::NotSent => Refusal::Unavailable("not proposed by the deadline".to_owned()),
             NoResult::InFlight => Refusal::Unknown,
             NoResult::Failed(refusal) => refusal,
             NoResult::Closed => Refusal::Unavailable("this replica is shutting down".to_owned()),
         })
+    }
+
+    /// How many submissions wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.queued()
     }
 
     /// Takes no more, and returns when all that was taken is answered.
@@ -77,18 +89,23 @@ impl Proposals {
 }
 
 /// Proposes whole submissions in as few entries as their bound allows, and gives each its answers back.
-async fn propose_all(raft: &Raft, submissions: Vec<Vec<Command>>) -> Result<Vec<Vec<Answer>>, Refusal> {
+async fn propose_all(
+    raft: &Raft,
+    figures: &Figures,
+    submissions: Vec<Submission>,
+) -> Result<Vec<Vec<Answer>>, Refusal> {
     let mut results = Vec::with_capacity(submissions.len());
     let mut gathered = Vec::new();
     let mut lengths = Vec::new();
     let mut submissions = submissions.into_iter().peekable();
-    while let Some(mut submission) = submissions.next() {
+    while let Some((arrived, mut submission)) = submissions.next() {
+        figures.stages.taken(arrived);
         lengths.push(submission.len());
         gathered.append(&mut submission);
-        if submissions.peek().is_some_and(|next| gathered.len() + next.len() <= MAX_SUBMIT) {
+        if submissions.peek().is_some_and(|(_, next)| gathered.len() + next.len() <= MAX_SUBMIT) {
             continue;
         }
-        let answers = match propose(raft, std::mem::take(&mut gathered)).await {
+        let answers = match propose(raft, figures, std::mem::take(&mut gathered)).await {
             Ok(answers) => answers,
             // What was committed before must not be reported as refused, and a batch has one error for all.
             Err(_) if !results.is_empty() => return Err(Refusal::Unknown),
@@ -101,14 +118,19 @@ async fn propose_all(raft: &Raft, submissions: Vec<Vec<Command>>) -> Result<Vec<
 }
 
 /// One entry: proposed, committed, applied.
-async fn propose(raft: &Raft, commands: Vec<Command>) -> Result<Vec<Answer>, Refusal> {
+async fn propose(raft: &Raft, figures: &Figures, commands: Vec<Command>) -> Result<Vec<Answer>, Refusal> {
     let count = commands.len();
+    let taken = figures.stages.now();
     let batch = Batch::encode(&Commands { time_ms: now_ms(), commands });
     if batch.0.len() > MAX_ENTRY_BYTES {
         return Err(Refusal::Invalid(format!("{} bytes in one log entry, beyond {MAX_ENTRY_BYTES}", batch.0.len())));
     }
     match raft.client_write(batch).await {
-        Ok(response) if response.data.0.len() == count => Ok(response.data.0),
+        Ok(response) if response.data.0.len() == count => {
+            figures.commands.observe(count as u64);
+            figures.stages.answered(response.log_id.index, taken);
+            Ok(response.data.0)
+        }
         Ok(response) => {
             let found = response.data.0.len();
             tracing::error!("{found} answers to {count} commands");

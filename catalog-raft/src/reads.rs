@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     blocking, catalog,
+    figures::Figures,
     raft::Raft,
     storage::{Installing, State},
 };
@@ -98,6 +99,11 @@ impl Reads {
     /// The state.
     pub fn state(&self) -> &Arc<State> {
         &self.state
+    }
+
+    /// What this replica counts.
+    pub fn figures(&self) -> &Figures {
+        self.state.db().figures()
     }
 
     /// Reads a view, waiting for the state that is asked for until the deadline.

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     api::{self, Api},
     founding, handover, items,
+    metrics::Metrics,
     network::{Identity, Network},
     peers::{self, Peers},
     proposals::Proposals,
@@ -62,15 +63,16 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         id: node.id,
         incarnation: db.incarnation(),
     });
-    let space = db.space().clone();
+    let (space, figures) = (db.space().clone(), db.figures().clone());
     let state = machine.state();
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
     let network = Network(identity.clone());
     space.watch()?;
     let raft = Raft::new(node.id, config, network.clone(), log.clone(), machine).await?;
-    let reads = Reads::new(&node.name, raft.clone(), state, way_to_all(&layout, &node.name));
-    let proposals = Proposals::new(&node.name, raft.clone(), space.clone());
+    let reads = Reads::new(&node.name, raft.clone(), state.clone(), way_to_all(&layout, &node.name));
+    let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
+    let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
     let snapshots = data.join(SNAPSHOTS);
     let loaded = Arc::new(AtomicBool::new(false));
     let peers = Arc::new(Peers {
@@ -84,6 +86,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     });
     let api = Arc::new(Api {
         reads: reads.clone(),
+        metrics: Arc::new(metrics),
         deadline: layout.deadline,
         loaded: loaded.clone(),
         draining: AtomicBool::new(false),

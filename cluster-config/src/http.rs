@@ -13,6 +13,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use metrics::Level;
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::net::{TcpListener, TcpStream};
@@ -50,8 +51,15 @@ impl std::fmt::Debug for Open {
     }
 }
 
-/// Serves until `stop`, then closes the listener and gives the connections that are still open.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: impl Future<Output = ()>) -> Open
+/// Serves until `stop`, then closes the listener and gives the connections that are still open. `open` tells how many
+/// there are meanwhile.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    open: Level,
+    stop: impl Future<Output = ()>,
+) -> Open
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -77,11 +85,12 @@ where
             };
             let connection = http.serve_connection(TokioIo::new(no_delay(stream)), service.clone());
             let connection = connections.watch(connection);
+            let one_more = open.occupy();
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended early");
                 }
-                drop(place);
+                drop((place, one_more));
             });
         }
     };

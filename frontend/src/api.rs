@@ -20,8 +20,9 @@ pub use self::request::Request;
 use crate::{
     cache::Key,
     front::Front,
+    metrics,
     page::Held,
-    reply::{self, MIN_REVISION, Refused, Reply, Surface},
+    reply::{self, MIN_REVISION, Reason, Refused, Reply, Surface},
     state::Lookup,
     upstream::Source,
 };
@@ -60,10 +61,14 @@ fn plain_number(text: &str) -> Option<u64> {
 pub async fn answer(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Reply {
     let request = Incoming::new(request, front.deadline());
     let surface = Surface::of(request.path());
-    match route(&front, request).await {
+    let reply = match route(&front, request).await {
         Ok(reply) => reply,
         Err(refused) => refused.into_reply(surface),
+    };
+    if let Some(Reason(code)) = reply.extensions().get() {
+        front.refusals.count(code);
     }
+    reply
 }
 
 /// As [`answer`], with a line in the log.
@@ -90,6 +95,7 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
             only_get(&request, || ())?;
             Ok(health::ready(front, request.deadline()).await)
         }
+        ["metrics"] => only_get(&request, || figures(front)),
         ["v1", "items"] => items::collection(front, request).await,
         ["v1", "items", number] if !number.is_empty() => items::one(front, request, number).await,
         ["v1", "orders"] => orders::collection(front, request).await,
@@ -104,6 +110,12 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
 fn only_get<T>(request: &Incoming, answer: impl FnOnce() -> T) -> Result<T, Refused> {
     request.allow(&["GET", "HEAD"])?;
     Ok(answer())
+}
+
+fn figures(front: &Arc<Front>) -> Reply {
+    let mut reply = reply::json(StatusCode::OK, metrics::text(front));
+    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, metrics::CONTENT_TYPE);
+    reply
 }
 
 fn index() -> Reply {

@@ -74,7 +74,20 @@ pub struct Cache<V> {
     searches_from: Revision,
     /// Fills below this are refused, whatever their key.
     forgotten: Revision,
-    invalidations: u64,
+    counts: Counts,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries dropped because of a change.
+    pub invalidations: u64,
+    /// Fills that were taken.
+    pub fills: u64,
+    /// Fills that were not: what they brought was older than a later change, or too heavy.
+    pub refused: u64,
+    /// Entries dropped to make room for others.
+    pub evictions: u64,
 }
 
 impl<V: Clone> Cache<V> {
@@ -91,7 +104,7 @@ impl<V: Clone> Cache<V> {
             applied,
             searches_from: 0,
             forgotten: applied,
-            invalidations: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -108,8 +121,10 @@ impl<V: Clone> Cache<V> {
     pub fn fill(&mut self, key: Key, revision: Revision, weight: usize, value: V) -> bool {
         let stale = revision < self.last_invalidation(&key) && !Mutant::StaleFillAccepted.is_on();
         if revision > self.applied || stale || weight > self.max_weight {
+            self.counts.refused += 1;
             return false;
         }
+        self.counts.fills += 1;
         if self.entries.peek(&key).is_some_and(|entry| entry.revision > revision) {
             return true;
         }
@@ -117,6 +132,7 @@ impl<V: Clone> Cache<V> {
         while self.weight + weight > self.max_weight || self.entries.len() >= self.entries.cap().get() {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
             self.weight -= evicted.weight;
+            self.counts.evictions += 1;
         }
         self.weight += weight;
         self.entries.put(key, Entry { revision, weight, value });
@@ -148,13 +164,13 @@ impl<V: Clone> Cache<V> {
     /// Drops the views of one item whatever their revision, because somebody asked for it.
     pub fn drop_item(&mut self, item: ItemNumber) {
         for key in views_of(item) {
-            self.invalidations += u64::from(self.drop_entry(&key));
+            self.counts.invalidations += u64::from(self.drop_entry(&key));
         }
     }
 
     /// Drops everything, and goes on from `applied`: what happened before will never be known.
     pub fn clear(&mut self, applied: Revision) {
-        self.invalidations += self.entries.len() as u64;
+        self.counts.invalidations += self.entries.len() as u64;
         self.entries.clear();
         self.weight = 0;
         self.tombstones.clear();
@@ -172,9 +188,14 @@ impl<V: Clone> Cache<V> {
         self.entries.is_empty()
     }
 
-    /// How many entries were dropped because of a change.
-    pub fn invalidations(&self) -> u64 {
-        self.invalidations
+    /// What all entries weigh.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// What has happened since the start.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     fn apply_change(&mut self, change: &Change, revision: Revision) {
@@ -234,7 +255,7 @@ impl<V: Clone> Cache<V> {
 
     fn drop_below(&mut self, key: &Key, revision: Revision) {
         if self.entries.peek(key).is_some_and(|entry| entry.revision < revision) {
-            self.invalidations += u64::from(self.drop_entry(key));
+            self.counts.invalidations += u64::from(self.drop_entry(key));
         }
     }
 
@@ -301,7 +322,7 @@ mod tests {
         cache.apply(&event(6, put(1, "y", Some("x"))), 7);
         assert!(keys.iter().all(|key| cache.get(key).is_none()));
         assert!(others.iter().all(|key| cache.get(key).is_some()));
-        assert_eq!(cache.invalidations(), 6);
+        assert_eq!(cache.counts().invalidations, 6);
         assert!(keys.iter().all(|key| !cache.fill(key.clone(), 5, 1, ())));
         assert!(keys.iter().all(|key| cache.fill(key.clone(), 6, 1, ())));
     }
@@ -359,7 +380,8 @@ mod tests {
         assert!(cache.fill(Key::List, 1, 9, 0));
         assert_eq!(cache.get(&Key::Lookup(3)), None);
         assert!(!cache.fill(Key::List, 1, 11, 0), "too heavy to be kept at all");
-        assert_eq!(cache.weight, 10);
+        assert_eq!(cache.weight(), 10);
+        assert_eq!(cache.counts(), Counts { invalidations: 0, fills: 4, refused: 1, evictions: 2 });
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Coherence {
         }
     }
 
+    /// How long before `now` the position was last proven fresh; `None` before the first proof.
+    pub fn proof_age(&self, now: Micros) -> Option<Micros> {
+        Some(now.saturating_sub(self.proven.load(SeqCst).checked_sub(1)?))
+    }
+
     /// The cache has applied every change up to `upto`.
     pub fn advance(&self, upto: Revision) {
         self.position.fetch_max(upto, SeqCst);

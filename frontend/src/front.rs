@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use catalog_client::client::{Catalog, Options, Peer};
 use cluster_config::Layout;
+use metrics::Level;
 use order_client::{Orders, Server};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{follow, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes};
+use crate::{follow, metrics::Refusals, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes};
 
 /// Clients that may watch at a time, each with a stream of its own from a replica.
 pub const MAX_WATCHERS: usize = 256;
@@ -32,6 +33,10 @@ pub struct Front {
     pub cache_status: CacheStatus,
     /// Places for watchers.
     pub watchers: Arc<Semaphore>,
+    /// Connections of clients.
+    pub connections: Level,
+    /// Refusals since the start, by reason.
+    pub refusals: Refusals,
     /// Cancelled when the process is to end.
     pub stopping: CancellationToken,
 }
@@ -55,6 +60,8 @@ impl Front {
             writes: Writes::new(catalog.clone(), orders, state, layout.queue),
             cache_status: CacheStatus::new(node),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            connections: Level::default(),
+            refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             catalog,
             upstream,

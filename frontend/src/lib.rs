@@ -10,6 +10,7 @@ pub mod coherence;
 mod follow;
 pub mod front;
 mod invalidation;
+mod metrics;
 mod page;
 mod reply;
 pub mod server;

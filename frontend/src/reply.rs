@@ -192,9 +192,14 @@ impl Refused {
         for (name, value) in self.headers {
             put(&mut reply, name, &value);
         }
+        reply.extensions_mut().insert(Reason(self.problem.code));
         reply
     }
 }
+
+/// The code of a refusal, beside the answer that tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason(pub &'static str);
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {

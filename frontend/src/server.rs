@@ -27,7 +27,8 @@ const LIMITS: http::Limits = http::Limits { connections: 16_384, head: Duration:
 /// Serves until `stop`, then accepts no more, finishes what is under way within the deadline of a request, and
 /// returns.
 pub async fn run(front: Arc<Front>, listener: TcpListener, stop: impl Future<Output = ()>) {
-    let open = http::serve(listener, Requests { front: front.clone() }, LIMITS, stop).await;
+    let (requests, connections) = (Requests { front: front.clone() }, front.connections.clone());
+    let open = http::serve(listener, requests, LIMITS, connections, stop).await;
     tracing::info!(open = open.count(), "accepting no more");
     front.stopping.cancel();
     let until = Instant::now() + front.layout.deadline;

@@ -3,21 +3,19 @@
 //! The one place where the three move together. Must not know HTTP, nor how replicas are asked.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use catalog_client::{Event, ItemNumber, Revision};
+use metrics::{Counter, Spread};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    cache::{Bounds, Cache, Key},
+    cache::{Bounds, Cache, Counts, Key},
     coherence::{Coherence, Micros, Verdict},
     page::Held,
 };
@@ -57,12 +55,14 @@ pub enum Lookup {
 pub struct Counters {
     /// Entries now.
     pub entries: usize,
+    /// What they weigh, in bytes.
+    pub weight: usize,
     /// Reads answered from it.
     pub hits: u64,
     /// Reads that had to ask a replica.
     pub misses: u64,
-    /// Entries dropped because of a change.
-    pub invalidations: u64,
+    /// What has happened to its entries.
+    pub counts: Counts,
 }
 
 /// All of it. One for the process.
@@ -73,8 +73,8 @@ pub struct State {
     coherence: Coherence,
     stream: watch::Sender<Stream>,
     base: Instant,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    hits: Spread,
+    misses: Counter,
 }
 
 impl State {
@@ -88,8 +88,8 @@ impl State {
             coherence: Coherence::new(Micros::try_from(freshness.as_micros()).unwrap_or(Micros::MAX)),
             stream: watch::Sender::new(Stream { position: 0, live: false, last_frame: now, begun: false }),
             base: now,
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            hits: Spread::default(),
+            misses: Counter::new(),
         }
     }
 
@@ -121,8 +121,9 @@ impl State {
 
     /// Counters of the cache.
     pub fn counters(&self) -> Counters {
-        let (entries, invalidations) = self.cache().map_or((0, 0), |cache| (cache.len(), cache.invalidations()));
-        Counters { entries, invalidations, hits: self.hits.load(Relaxed), misses: self.misses.load(Relaxed) }
+        let of_cache = self.cache().map(|cache| (cache.len(), cache.weight(), cache.counts()));
+        let (entries, weight, counts) = of_cache.unwrap_or_default();
+        Counters { entries, weight, counts, hits: self.hits.get(), misses: self.misses.get() }
     }
 
     /// Looks a key up for a default read that wants at least `min_revision`. Only hits are counted here.
@@ -131,7 +132,9 @@ impl State {
             && let Some(held) = self.cache().and_then(|mut cache| cache.get(key))
         {
             // A list known to be too long still has to be read.
-            self.hits.fetch_add(u64::from(matches!(held, Held::Page(_))), Relaxed);
+            if matches!(held, Held::Page(_)) {
+                self.hits.one();
+            }
             return Lookup::Hit(held);
         }
         Lookup::Miss
@@ -139,7 +142,7 @@ impl State {
 
     /// Counts a read that had to ask a replica.
     pub fn count_miss(&self) {
-        self.misses.fetch_add(1, Relaxed);
+        self.misses.one();
     }
 
     /// Makes way for an answer read at `revision`: waits until the position is there. With the stream cut, or too
@@ -223,13 +226,13 @@ impl State {
     pub fn apply(&self, events: &[Event], upto: Revision) -> u64 {
         let dropped = {
             let mut cache = self.cache();
-            let before = cache.as_ref().map_or(0, |cache| cache.invalidations());
+            let before = cache.as_ref().map_or(0, |cache| cache.counts().invalidations);
             if let Some(cache) = &mut cache {
                 cache.apply(events, upto);
             }
             // Within the lock: a fill that sees the position sees what was applied.
             self.coherence.advance(upto);
-            cache.map_or(0, |cache| cache.invalidations() - before)
+            cache.map_or(0, |cache| cache.counts().invalidations - before)
         };
         self.stream.send_modify(|stream| {
             *stream = Stream { position: upto.max(stream.position), live: true, last_frame: Instant::now(), ..*stream };

@@ -77,6 +77,11 @@ impl Upstream {
         Arc::new(Self { catalog, state, flights: Flights::default(), calls: Semaphore::new(MAX_CALLS), indexes })
     }
 
+    /// Calls to replicas under way.
+    pub fn calls(&self) -> usize {
+        MAX_CALLS - self.calls.available_permits()
+    }
+
     /// What this front end holds.
     pub fn state(&self) -> &Arc<State> {
         &self.state

@@ -46,6 +46,11 @@ impl Writes {
         Self { orders, changes, state }
     }
 
+    /// How many changes of items wait.
+    pub fn changes_queued(&self) -> usize {
+        self.changes.queued()
+    }
+
     /// The order service.
     pub fn orders(&self) -> &Orders {
         &self.orders

@@ -98,7 +98,7 @@ async fn ready(State(shop): State<Shop>) -> Response {
 }
 
 async fn metrics(State(shop): State<Shop>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shop.checkout.metrics()).into_response()
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], crate::metrics::text(&shop.checkout)).into_response()
 }
 
 /// The compatible surface, and what is nowhere.

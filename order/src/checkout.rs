@@ -126,9 +126,9 @@ impl Checkout {
         results
     }
 
-    /// What was counted, as Prometheus text.
-    pub(crate) fn metrics(&self) -> String {
-        self.metrics.text(self.queued(), self.revision().unwrap_or(0), self.has_leader())
+    /// What was counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Takes no more, and returns when all that was taken has its outcome.

@@ -37,7 +37,8 @@ pub async fn run(layout: &Layout, node: &str, listener: TcpListener, stop: impl 
     let shop = Shop::new(Checkout::new(catalog, layout.queue), layout.deadline, layout.log_requests);
     let closing = CancellationToken::new();
     let service = TowerToHyperService::new(api::router(shop.clone()));
-    let serving = tokio::spawn(http::serve(listener, service, LIMITS, closing.clone().cancelled_owned()));
+    let open = shop.checkout.metrics().connections.clone();
+    let serving = tokio::spawn(http::serve(listener, service, LIMITS, open, closing.clone().cancelled_owned()));
 
     stop.await;
     tracing::info!(queued = shop.checkout.queued(), "taking no more orders");

@@ -129,7 +129,8 @@ async fn a_buy_is_answered_to_the_byte_with_its_headers() {
     assert_eq!(unknown.text().await.unwrap(), "\"Item is unavailable.\"");
     let metrics = shop.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("order_results_total{result=\"placed\"} 3\n"), "{metrics}");
-    assert!(metrics.contains("order_results_total{result=\"refused\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("order_results_total{result=\"out-of-stock\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("order_results_total{result=\"no-such-item\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]

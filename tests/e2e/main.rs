@@ -14,6 +14,7 @@ mod golden;
 mod items;
 mod layouts;
 mod logs;
+mod metrics;
 mod orders;
 mod overload;
 mod reads;

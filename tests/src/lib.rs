@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod faults;
 pub mod history;
 pub mod load;
+pub mod metrics;
 pub mod net;
 pub mod observe;
 pub mod options;

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     Answer, Command, NodeId, Revision,
+    deliveries::Deliveries,
     frame::{Hello, MAGIC, Purpose, VERSION},
     protocol::{Data, MAX_SUBMIT, ReadAt, Refusal, Request, Response, Status, View},
 };
@@ -118,6 +119,7 @@ struct Shared {
     leadership: watch::Sender<Leadership>,
     /// Told when somebody wants to know soon who leads.
     hurry: Notify,
+    deliveries: Deliveries,
 }
 
 impl Catalog {
@@ -136,6 +138,7 @@ impl Catalog {
             turns: AtomicUsize::new(rand::random_range(0..MAX_REPLICAS)),
             leadership: watch::Sender::new(Leadership::default()),
             hurry: Notify::new(),
+            deliveries: Deliveries::default(),
             options,
         });
         let health = health::start(&shared);
@@ -167,6 +170,11 @@ impl Catalog {
         self.link(id)?.last_status()
     }
 
+    /// What was counted of [`Catalog::submit`].
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.0.shared.deliveries
+    }
+
     /// Has `commands` (1 to [`MAX_SUBMIT`]) committed, in order: finds the leader, follows redirects, and tries
     /// again under the same ids through elections and lost answers until `deadline`.
     ///
@@ -177,6 +185,7 @@ impl Catalog {
         if !(1..=MAX_SUBMIT).contains(&count) {
             return Err(Error::Refused(Refusal::Invalid(format!("{count} commands, not 1 to {MAX_SUBMIT}"))));
         }
+        self.deliveries().sizes.observe(count as u64);
         let mut request = Request::Submit { commands, wait_ms: 0 };
         match leader::ask(&self.0.shared, &mut request, deadline).await? {
             Response::Submitted { leader, answers } if answers.len() == count => Ok(Submitted { leader, answers }),

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod client;
 pub mod compat;
+pub mod deliveries;
 pub mod frame;
 pub mod items;
 pub mod mutant;

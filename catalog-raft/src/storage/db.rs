@@ -20,6 +20,7 @@ use super::{
     manifest,
     space::Space,
 };
+use crate::figures::Figures;
 
 /// The folder of the database inside the replica's folder; the mark and the snapshots lie beside it.
 const DB_FOLDER: &str = "db";
@@ -127,6 +128,7 @@ struct Inner {
     dir: PathBuf,
     incarnation: u128,
     space: Arc<Space>,
+    figures: Arc<Figures>,
 }
 
 impl Db {
@@ -145,7 +147,8 @@ impl Db {
         if let Some(parent) = dir.canonicalize().map_err(OpenError::io(dir))?.parent() {
             sync_dir(parent).map_err(OpenError::io(parent))?;
         }
-        Ok(Self { inner: Arc::new(Inner { db, dir: dir.to_owned(), incarnation, space: Space::new(dir) }) })
+        let (dir, space, figures) = (dir.to_owned(), Space::new(dir), Arc::default());
+        Ok(Self { inner: Arc::new(Inner { db, dir, incarnation, space, figures }) })
     }
 
     /// The column family of that name, one of [`keys::ALL`].
@@ -171,6 +174,20 @@ impl Db {
     /// The space on its disk.
     pub fn space(&self) -> &Arc<Space> {
         &self.inner.space
+    }
+
+    /// What the replica counts: whoever writes here says how far it is.
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.inner.figures
+    }
+
+    /// Bytes of all table files; what is in memory and in the WAL is not in it.
+    pub fn table_bytes(&self) -> u64 {
+        let bytes_of = |name: &&str| {
+            let bytes = self.inner.db.property_int_value_cf(self.cf(name), "rocksdb.total-sst-files-size");
+            bytes.ok().flatten().unwrap_or(0)
+        };
+        keys::ALL.iter().map(bytes_of).sum()
     }
 
     /// Writes a batch, atomically and in order with all others, into memory and the WAL: readable at once, durable

@@ -15,6 +15,7 @@ use std::{
 };
 
 use catalog_client::mutant::Mutant;
+use metrics::Histogram;
 use openraft::storage::IOFlushed;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -26,7 +27,10 @@ use super::{
     db::{Db, fatal},
     mark::MarkFile,
 };
-use crate::raft::{LogId, TypeConfig, Vote};
+use crate::{
+    figures::Point,
+    raft::{LogId, TypeConfig, Vote},
+};
 
 /// Requests that wait. openraft has fewer in flight (a follower takes 64 messages ahead, a leader proposes a few
 /// batches), so a sender never finds the queue full but when the disk stalls for seconds; it then waits, which is
@@ -68,40 +72,39 @@ pub enum Flush {
 }
 
 /// Counts of the flusher, since start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FlushStats {
-    syncs: AtomicU64,
-    requests: AtomicU64,
     largest: AtomicU64,
-    micros: AtomicU64,
+    sizes: Histogram,
+    times: Histogram,
+}
+
+impl Default for FlushStats {
+    fn default() -> Self {
+        Self { largest: AtomicU64::new(0), sizes: Histogram::sizes(), times: Histogram::times() }
+    }
 }
 
 impl FlushStats {
-    /// Syncs done.
-    pub fn syncs(&self) -> u64 {
-        self.syncs.load(Relaxed)
-    }
-
-    /// Requests that they served.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
-
     /// The most requests that one sync served.
     pub fn largest(&self) -> u64 {
         self.largest.load(Relaxed)
     }
 
-    /// Time spent in syncs.
-    pub fn time(&self) -> Duration {
-        Duration::from_micros(self.micros.load(Relaxed))
+    /// How many requests each sync served.
+    pub fn sizes(&self) -> &Histogram {
+        &self.sizes
+    }
+
+    /// How long each sync took.
+    pub fn times(&self) -> &Histogram {
+        &self.times
     }
 
     fn count(&self, requests: usize, time: Duration) {
-        self.syncs.fetch_add(1, Relaxed);
-        self.requests.fetch_add(requests as u64, Relaxed);
         self.largest.fetch_max(requests as u64, Relaxed);
-        self.micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.sizes.observe(requests as u64);
+        self.times.time(time);
     }
 }
 
@@ -181,6 +184,13 @@ impl Syncing {
         if let Err(error) = note(&mut self.mark, batch) {
             fatal("a write of the mark failed", &error);
         }
+        let appended = batch.iter().rev().find_map(|flush| match flush {
+            Flush::Append { last, .. } => Some(last.index),
+            _ => None,
+        });
+        if let Some(last) = appended {
+            self.db.figures().stages.reached(Point::Synced, last);
+        }
         batch.drain(..).for_each(tell);
     }
 }
@@ -254,7 +264,7 @@ mod tests {
         waiting.push(Flush::Append { last: id(1, 100), callback: IOFlushed::signal(told) });
         waiting.push(Flush::Vote { vote, done: vote_told });
         let (stats, mark) = run_over(dir.path(), waiting);
-        assert_eq!((stats.syncs(), stats.requests(), stats.largest()), (1, 102, 102));
+        assert_eq!((stats.times().count(), stats.sizes().sum(), stats.largest()), (1, 102.0, 102));
         assert_eq!(mark, Mark { log: Some(id(1, 100).into()), vote: Some(vote.into()) });
         done.await.unwrap().unwrap();
         vote_done.await.unwrap();

@@ -28,7 +28,10 @@ use super::{
     recovery::{Found, recover},
     tail::Tail,
 };
-use crate::raft::{Entry, LogId, TypeConfig, Vote};
+use crate::{
+    figures::Point,
+    raft::{Entry, LogId, TypeConfig, Vote},
+};
 
 /// The log store of a replica. Clones share everything; the last one to go waits for what is still to be synced.
 #[derive(Debug, Clone)]
@@ -127,6 +130,7 @@ impl Inner {
         self.put_committed(&mut batch, committed);
         self.db.write(batch);
         self.bytes_appended.fetch_add(bytes, Relaxed);
+        self.db.figures().stages.reached(Point::Appended, last.index);
 
         let mut memory = self.write_memory();
         if memory.present.is_empty() {
@@ -224,6 +228,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.inner.write_memory().committed = committed;
+        if let Some(committed) = committed {
+            self.inner.db.figures().stages.reached(Point::Committed, committed.index);
+        }
         Ok(())
     }
 

@@ -132,6 +132,12 @@ impl State {
         (catalog.applied(), catalog.state_hash(), catalog.items().len(), catalog.orders())
     }
 
+    /// Items, orders, and commands that are remembered.
+    pub fn sizes(&self) -> (u64, u64, usize) {
+        let catalog = self.read_lock();
+        (catalog.items().len(), catalog.orders(), catalog.remembered())
+    }
+
     /// One item, and the revision at which it was read.
     ///
     /// # Errors

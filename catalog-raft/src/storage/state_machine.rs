@@ -31,6 +31,7 @@ use super::{
 use crate::{
     blocking,
     catalog::rows::Table,
+    figures::Point,
     raft::{Answers, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
 
@@ -118,6 +119,7 @@ impl StateMachine {
         drop(catalog);
 
         self.state.history().publish(events, self.applied.revision());
+        self.state.db().figures().stages.reached(Point::Applied, self.applied.revision());
         for (responder, answers) in responses {
             if let Some(responder) = responder {
                 responder.send(answers);

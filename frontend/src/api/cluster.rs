@@ -80,7 +80,7 @@ fn frontend(front: &Front) -> FrontendView<'_> {
             entries: counters.entries,
             hits: counters.hits,
             misses: counters.misses,
-            invalidations: counters.invalidations,
+            invalidations: counters.counts.invalidations,
         },
     }
 }

@@ -76,6 +76,8 @@ pub(crate) async fn deliver(
     deadline: Instant,
 ) -> Vec<Result<Placed, NotPlaced>> {
     let parts = parts_by_lines(items, |item| &item.command);
+    let sizes = &servers.deliveries.sizes;
+    parts.iter().for_each(|part| sizes.observe(part.len() as u64));
     let delivered = parts.into_iter().map(|part| Delivery::new(servers.clone(), part, deadline).run());
     join_all(delivered).await.into_iter().flatten().collect()
 }

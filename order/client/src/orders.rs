@@ -7,6 +7,7 @@ use std::{convert::Infallible, fmt, sync::Arc};
 use catalog_client::{
     Command,
     batch::{Batcher, Limits, NoResult},
+    deliveries::Deliveries,
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -80,6 +81,11 @@ impl Orders {
     /// Each server and whether it is live.
     pub fn servers(&self) -> Vec<(Server, bool)> {
         self.0.servers.view()
+    }
+
+    /// What was counted of the batches on their way.
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.0.servers.deliveries
     }
 
     /// How many orders wait.

@@ -11,8 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use catalog_client::frame;
+use catalog_client::{deliveries::Deliveries, frame};
 use reqwest::StatusCode;
+use tokio::time::Instant;
 
 use crate::{BATCH_PATH, BatchAnswer, Server, http::Http};
 
@@ -45,12 +46,15 @@ pub(crate) struct Servers {
     entries: Vec<Entry>,
     http: Http,
     turn: AtomicUsize,
+    pub(crate) deliveries: Deliveries,
 }
 
 impl Servers {
     pub(crate) fn new(sender: &str, servers: Vec<Server>) -> Self {
         let entry = |server: Server| Entry { live: Mutex::new(None), server };
-        Self { entries: servers.into_iter().map(entry).collect(), http: Http::new(sender), turn: AtomicUsize::new(0) }
+        let entries = servers.into_iter().map(entry).collect();
+        let (turn, deliveries) = (AtomicUsize::new(0), Deliveries::default());
+        Self { entries, http: Http::new(sender), turn, deliveries }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -106,7 +110,11 @@ impl Servers {
 
     /// Sends one batch to one server.
     pub(crate) async fn post(&self, index: usize, body: Bytes, patience: Duration) -> Result<BatchAnswer, Failure> {
-        let (status, body) = self.http.post(&self.entries[index].server.address, BATCH_PATH, body, patience).await?;
+        let begun = Instant::now();
+        let exchanged = self.http.post(&self.entries[index].server.address, BATCH_PATH, body, patience).await;
+        let answered = matches!(exchanged, Ok((StatusCode::OK, _)));
+        self.deliveries.tried(begun.elapsed(), answered);
+        let (status, body) = exchanged?;
         if status != StatusCode::OK {
             let why = format!("answered {status}");
             let no_effect = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;

@@ -72,7 +72,12 @@ pub(super) async fn ask(shared: &Shared, request: &mut Request, deadline: Instan
     let mut pursuit = Pursuit::new(shared, deadline);
     while Instant::now() < deadline {
         set_wait(request, millis_until(deadline));
+        let begun = Instant::now();
         let tried = pursuit.attempt(request).await;
+        if let Request::Submit { .. } = request {
+            let answered = matches!(tried, Tried::Answered(Response::Submitted { .. }));
+            shared.deliveries.tried(begun.elapsed(), answered);
+        }
         match pursuit.judge(tried) {
             Next::Done(result) => return result,
             Next::Now(target) => pursuit.target = target,

@@ -1,0 +1,23 @@
+//! What one replica spends on an entry, part by part: `make microbench`. No network and no Raft; the disk only where a
+//! name says so.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+mod apply;
+mod codec;
+mod log_store;
+
+use catalog_client::{Action, Command, CommandId, KeyOrigin, Line, Revision};
+use criterion::{criterion_group, criterion_main};
+
+/// Buys of one unit each, of `items` items by turn, under new ids.
+fn buys(count: usize, items: u64, born: Revision) -> Vec<Command> {
+    let buy = |n: u64| {
+        let lines = vec![Line { item_number: 1 + n % items, quantity: 1 }];
+        Command { id: CommandId::new(), origin: KeyOrigin::Made, born, action: Action::PlaceOrder { lines } }
+    };
+    (0..count as u64).map(buy).collect()
+}
+
+criterion_group!(benches, apply::bench, codec::bench, log_store::bench);
+criterion_main!(benches);
