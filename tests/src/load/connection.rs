@@ -31,6 +31,8 @@ pub struct Answer<'a> {
     pub retry_after: Option<u64>,
     /// `Idempotency-Key`.
     pub key: Option<&'a str>,
+    /// Whether a cache answered, when `Cache-Status` is there.
+    pub hit: Option<bool>,
     /// Whether the server keeps the connection. If not, open another one.
     pub keeps: bool,
     /// The body.
@@ -43,6 +45,7 @@ struct Head {
     revision: Option<u64>,
     retry_after: Option<u64>,
     key: Option<Range<usize>>,
+    hit: Option<bool>,
     keeps: bool,
     body: Range<usize>,
 }
@@ -94,6 +97,7 @@ impl Connection {
             revision: head.revision,
             retry_after: head.retry_after,
             key: head.key.and_then(text),
+            hit: head.hit,
             keeps: head.keeps,
             body: &self.buffer[head.body],
         })
@@ -111,7 +115,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
     let status = response.code.ok_or_else(|| strange("an answer without a status"))?;
     // These have no body and need no length.
     let mut body = matches!(status, 204 | 304).then_some(0);
-    let mut head = Head { status, revision: None, retry_after: None, key: None, keeps: true, body: 0..0 };
+    let mut head = Head { status, revision: None, retry_after: None, key: None, hit: None, keeps: true, body: 0..0 };
     for header in response.headers.iter() {
         let value = || std::str::from_utf8(header.value).unwrap_or_default().trim();
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -123,6 +127,8 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
         } else if header.name.eq_ignore_ascii_case("idempotency-key") {
             let from = header.value.as_ptr().addr() - bytes.as_ptr().addr();
             head.key = Some(from..from + header.value.len());
+        } else if header.name.eq_ignore_ascii_case("cache-status") {
+            head.hit = Some(value().ends_with("; hit"));
         } else if header.name.eq_ignore_ascii_case("connection") {
             head.keeps = !value().eq_ignore_ascii_case("close");
         }
@@ -151,10 +157,11 @@ mod tests {
             let mut asked = [0; 64];
             let long = "x".repeat(20_000);
             for answer in [
-                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Revision: 41\r\nIdempotency-Key: k-1\r\n\r\n17".to_owned(),
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Revision: 41\r\nCache-Status: a; hit\r\nIdempotency-Key: k-1\r\n\r\n17"
+                    .to_owned(),
                 "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
                     .to_owned(),
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}", long.len()),
+                format!("HTTP/1.1 200 OK\r\ncache-status: a; fwd=uri-miss\r\ncontent-length: {}\r\n\r\n{long}", long.len()),
             ] {
                 let _ = stream.read(&mut asked).await.unwrap();
                 for part in answer.as_bytes().chunks(answer.len().div_ceil(3)) {
@@ -167,11 +174,11 @@ mod tests {
         let mut connection = Connection::open(&address).await.unwrap();
         let first = connection.ask(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!((first.status, first.revision, first.key, first.body), (200, Some(41), Some("k-1"), &b"17"[..]));
-        assert!(first.keeps && first.retry_after.is_none());
+        assert!(first.keeps && first.retry_after.is_none() && first.hit == Some(true));
         let second = connection.ask(b"GET /b HTTP/1.1\r\n\r\n").await.unwrap();
-        assert_eq!((second.status, second.retry_after, second.keeps), (503, Some(1), false));
+        assert_eq!((second.status, second.retry_after, second.keeps, second.hit), (503, Some(1), false, None));
         let third = connection.ask(b"GET /c HTTP/1.1\r\n\r\n").await.unwrap();
-        assert_eq!(third.body.len(), 20_000);
+        assert_eq!((third.body.len(), third.hit), (20_000, Some(false)));
         server.await.unwrap();
         assert!(connection.ask(b"GET /d HTTP/1.1\r\n\r\n").await.is_err());
     }

@@ -15,17 +15,31 @@ const DIGITS: u8 = 3;
 pub struct Figures {
     times: Histogram<u64>,
     statuses: BTreeMap<u16, u64>,
+    /// Answers of a cache.
+    hits: u64,
+    /// Answers that a cache did not have, as it says.
+    misses: u64,
     /// Connections that could not be opened or broke with a request outstanding.
     pub broken: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Load {
+    /// What was asked: `buy`, `lookup`, `mixed:<percent>`.
+    pub mix: String,
+    /// Connections, each with at most one request outstanding.
+    pub connections: usize,
+    /// Requests due a second in an open loop; none in a closed one, where each connection asks as soon as it may.
+    pub rate: Option<f64>,
 }
 
 /// A run's result, as `--json` writes it.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was asked: `buy`, `lookup`, `mixed:<percent>`.
-    pub mix: String,
-    /// Connections, each with one request outstanding.
-    pub connections: usize,
+    /// What was measured.
+    #[serde(flatten)]
+    pub load: Load,
     /// How long it took.
     pub seconds: f64,
     /// Answers of any status.
@@ -34,28 +48,34 @@ pub struct Report {
     pub per_second: f64,
     /// Answers of status 200 to 299 a second.
     pub ok_per_second: f64,
-    /// Times of all answers, in microseconds.
+    /// Times of all answers, in microseconds: from when the request was sent, in an open loop from when it was due.
     pub p50_us: u64,
     /// See `p50_us`.
     pub p90_us: u64,
     /// See `p50_us`.
     pub p99_us: u64,
     /// See `p50_us`.
+    pub p999_us: u64,
+    /// See `p50_us`.
     pub max_us: u64,
     /// See `p50_us`.
     pub mean_us: f64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
+    /// The share of answers that a cache gave, from 0 to 1, among those that say so.
+    pub hit_rate: Option<f64>,
     /// Connections that could not be opened or broke with a request outstanding.
     pub broken_connections: u64,
     /// Requests that were outstanding at the end.
     pub unanswered: u64,
+    /// Requests of an open loop that were due and not yet sent at the end: their time is in no figure.
+    pub unsent: u64,
 }
 
 impl Default for Figures {
     fn default() -> Self {
         let times = Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are in order");
-        Self { times, statuses: BTreeMap::new(), broken: 0 }
+        Self { times, statuses: BTreeMap::new(), hits: 0, misses: 0, broken: 0 }
     }
 }
 
@@ -66,12 +86,20 @@ impl Figures {
         *self.statuses.entry(status).or_default() += 1;
     }
 
+    /// Counts what a cache says of an answer.
+    pub fn cached(&mut self, hit: Option<bool>) {
+        self.hits += u64::from(hit == Some(true));
+        self.misses += u64::from(hit == Some(false));
+    }
+
     /// Adds the counts and times of another stretch.
     pub fn add(&mut self, other: &Self) {
         self.times.add(&other.times).expect("both have the same bounds");
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
+        self.hits += other.hits;
+        self.misses += other.misses;
         self.broken += other.broken;
     }
 
@@ -79,7 +107,7 @@ impl Figures {
     pub fn clear(&mut self) {
         self.times.reset();
         self.statuses.clear();
-        self.broken = 0;
+        (self.hits, self.misses, self.broken) = (0, 0, 0);
     }
 
     /// Answers of any status.
@@ -102,11 +130,10 @@ impl Figures {
     }
 
     /// The report of a run that took so long.
-    pub fn report(&self, mix: String, connections: usize, took: Duration, unanswered: u64) -> Report {
+    pub fn report(&self, load: Load, took: Duration, unanswered: u64, unsent: u64) -> Report {
         let seconds = took.as_secs_f64();
         Report {
-            mix,
-            connections,
+            load,
             seconds,
             answers: self.answers(),
             per_second: self.answers() as f64 / seconds,
@@ -114,27 +141,39 @@ impl Figures {
             p50_us: self.within_us(0.5),
             p90_us: self.within_us(0.9),
             p99_us: self.within_us(0.99),
+            p999_us: self.within_us(0.999),
             max_us: self.times.max(),
             mean_us: self.times.mean(),
             statuses: self.statuses.clone(),
+            hit_rate: (self.hits + self.misses > 0).then(|| self.hits as f64 / (self.hits + self.misses) as f64),
             broken_connections: self.broken,
             unanswered,
+            unsent,
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, {} connections, {:.1} s", self.mix, self.connections, self.seconds)?;
+        let Load { mix, connections, rate } = &self.load;
+        let due = rate.map(|rate| format!(", {rate} due a second")).unwrap_or_default();
+        writeln!(f, "{mix}, {connections} connections{due}, {:.1} s", self.seconds)?;
         writeln!(f, "  requests/s   {:>12.0}", self.per_second)?;
         writeln!(f, "  of them 2xx  {:>12.0}", self.ok_per_second)?;
-        for (name, us) in [("p50", self.p50_us), ("p90", self.p90_us), ("p99", self.p99_us), ("max", self.max_us)] {
-            writeln!(f, "  {name}          {:>12.3} ms", us as f64 / 1000.0)?;
+        let times = [self.p50_us, self.p90_us, self.p99_us, self.p999_us, self.max_us];
+        for (name, us) in ["p50", "p90", "p99", "p99.9", "max"].iter().zip(times) {
+            writeln!(f, "  {name:<12} {:>12.3} ms", us as f64 / 1000.0)?;
+        }
+        if let Some(rate) = self.hit_rate {
+            writeln!(f, "  cache hits   {:>12.1} %", rate * 100.0)?;
         }
         for (status, count) in &self.statuses {
             writeln!(f, "  status {status}   {count:>12}")?;
         }
         writeln!(f, "  broken       {:>12}", self.broken_connections)?;
+        if rate.is_some() {
+            writeln!(f, "  unsent       {:>12}", self.unsent)?;
+        }
         write!(f, "  unanswered   {:>12}", self.unanswered)
     }
 }
@@ -152,12 +191,18 @@ mod tests {
         }
         stretch.answered(503, Duration::from_millis(900));
         stretch.broken = 2;
+        for hit in [Some(true), Some(false), Some(true), Some(true), None] {
+            stretch.cached(hit);
+        }
         all.add(&stretch);
         stretch.clear();
         assert_eq!((stretch.answers(), stretch.errors()), (0, 0));
         assert_eq!(all.errors(), 3);
-        let report = all.report("buy".into(), 4, Duration::from_secs(2), 1);
+        let load = Load { mix: "buy".into(), connections: 4, rate: Some(50.0) };
+        let report = all.report(load, Duration::from_secs(2), 1, 7);
         assert_eq!((report.answers, report.statuses[&200], report.statuses[&503]), (100, 99, 1));
+        assert_eq!((report.hit_rate, report.unanswered, report.unsent), (Some(0.75), 1, 7));
+        assert_eq!(serde_json::to_value(&report).unwrap()["mix"], "buy");
         assert!((report.per_second - 50.0).abs() < 1e-9 && (report.ok_per_second - 49.5).abs() < 1e-9);
         assert!((49_900..=50_100).contains(&report.p50_us) && report.max_us >= 899_000, "{report}");
     }
