@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -108,7 +109,7 @@ struct Shared {
     requests: Requests,
     counts: RefCell<Counts>,
     /// In an open loop.
-    pace: Option<Pace>,
+    pace: Option<Arc<Pace>>,
     end: Instant,
 }
 
@@ -131,7 +132,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let report = LocalSet::new().block_on(&runtime, async {
         let opened = Connection::open(&host).await;
         opened.with_context(|| format!("nobody answers at {host}; a cluster is started with make up"))?;
-        run(args, mix, host, requests).await
+        anyhow::Ok(run(args, mix, host, requests).await)
     })?;
     println!("{report}");
     if let Some(path) = &args.json {
@@ -165,24 +166,17 @@ fn requests(args: &Args, host: &str) -> anyhow::Result<(String, Requests)> {
     Ok((name, Requests::new(mix, args.items.clone(), order, read, write)?))
 }
 
-async fn run(args: &Args, mix: String, host: String, requests: Requests) -> anyhow::Result<Report> {
+async fn run(args: &Args, mix: String, host: String, requests: Requests) -> Report {
     let began = Instant::now();
     let end = began + Duration::from_secs(args.seconds.into());
-    let pace = args.rate.map(|rate| Pace::new(began, rate.into()));
+    let pace = args.rate.map(|rate| Pace::start(began, end, rate.into()));
     let shared = Rc::new(Shared { host, requests, counts: RefCell::default(), pace, end });
-    let mut tasks: Vec<_> = (0..u64::from(args.connections))
+    let tasks: Vec<_> = (0..u64::from(args.connections))
         .map(|at| {
             let rng = SmallRng::seed_from_u64(args.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(at));
             tokio::task::spawn_local(ask_on(shared.clone(), rng))
         })
         .collect();
-    let pacer = shared.clone();
-    let pacer = tokio::task::spawn_local(async move {
-        match &pacer.pace {
-            Some(pace) => pace.run(end).await,
-            None => Ok(()),
-        }
-    });
     let mut last = began;
     while Instant::now() < end {
         sleep(PROGRESS_EVERY.min(end - Instant::now())).await;
@@ -196,14 +190,13 @@ async fn run(args: &Args, mix: String, host: String, requests: Requests) -> anyh
     if stderr().is_terminal() {
         eprintln!();
     }
-    for task in tasks.drain(..) {
+    for task in tasks {
         task.abort();
     }
-    pacer.await?.context("requests could not be sent at their times")?;
     let counts = shared.counts.borrow();
     let load = Load { mix, connections: args.connections as usize, rate: args.rate.map(f64::from) };
-    let unsent = shared.pace.as_ref().map_or(0, Pace::waiting);
-    Ok(counts.all.report(load, began.elapsed(), counts.outstanding, unsent))
+    let unsent = shared.pace.as_ref().map_or(0, |pace| pace.waiting());
+    counts.all.report(load, began.elapsed(), counts.outstanding, unsent)
 }
 
 /// One connection's loop.

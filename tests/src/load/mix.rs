@@ -193,7 +193,10 @@ mod tests {
         assert!("mixed:101".parse::<Mix>().is_err() && "sell".parse::<Mix>().is_err());
         let items: Items = "5-7,2,100-1000000".parse().unwrap();
         assert_eq!(items.count(), 999_905);
-        assert_eq!([0, 2, 3, 4, 5, 999_904, 999_999].map(|place| items.at(place)), [5, 7, 2, 100, 101, 1e6 as u64, 1e6 as u64]);
+        assert_eq!(
+            [0, 2, 3, 4, 5, 999_904, 999_999].map(|place| items.at(place)),
+            [5, 7, 2, 100, 101, 1e6 as u64, 1e6 as u64]
+        );
         for wrong in ["", "0", "3-1", "a", "1-18446744073709551615,1"] {
             assert!(wrong.parse::<Items>().is_err(), "{wrong}");
         }
@@ -229,7 +232,8 @@ mod tests {
         let (read, write) = Requests::templates("h", false, false);
         for wrong in [0.0, -1.0, f64::NAN] {
             let order = Order::Zipf(wrong);
-            let made = Requests::new(Mix { percent_reads: 1 }, "1-2".parse().unwrap(), order, read.clone(), write.clone());
+            let made =
+                Requests::new(Mix { percent_reads: 1 }, "1-2".parse().unwrap(), order, read.clone(), write.clone());
             assert!(made.is_err(), "{wrong}");
         }
     }

@@ -5,84 +5,73 @@
 //! stalls for a second is seen by all that would have come in that second, not by one request a connection.
 
 use std::{
-    cell::Cell,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
-/// Requests that are due, and who waits for them. For one thread.
+/// Requests that are due, and who waits for them.
 #[derive(Debug)]
 pub struct Pace {
     began: Instant,
     per_second: f64,
     /// How many have become due.
-    due: Cell<u64>,
+    due: AtomicU64,
     /// How many of them were taken by a connection.
-    taken: Cell<u64>,
+    taken: AtomicU64,
     ready: Notify,
 }
 
 impl Pace {
-    /// So many requests a second, from `began` on.
-    pub fn new(began: Instant, per_second: f64) -> Self {
-        Self { began, per_second, due: Cell::new(0), taken: Cell::new(0), ready: Notify::new() }
+    /// So many requests a second, from `began` until `end`.
+    pub fn start(began: Instant, end: Instant, per_second: f64) -> Arc<Self> {
+        let (due, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+        let pace = Arc::new(Self { began, per_second, due, taken, ready: Notify::new() });
+        let clock = pace.clone();
+        // A thread of its own, since tokio's timers are a millisecond coarse: more than most answers take.
+        thread::spawn(move || clock.run(end));
+        pace
     }
 
     /// When the request of this place, counted from 0, is due.
-    pub fn due_at(&self, place: u64) -> Instant {
+    fn due_at(&self, place: u64) -> Instant {
         self.began + Duration::from_secs_f64(place as f64 / self.per_second)
     }
 
     /// Requests that were due by now and that no connection has taken.
     pub fn waiting(&self) -> u64 {
-        self.due.get() - self.taken.get()
+        self.due.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
     }
 
     /// Waits for the next request that is due, takes it, and says when that was.
     pub async fn take(&self) -> Instant {
-        while self.waiting() == 0 {
+        loop {
+            let due = self.due.load(Relaxed);
+            let next = |taken| (taken < due).then_some(taken + 1);
+            if let Ok(place) = self.taken.fetch_update(Relaxed, Relaxed, next) {
+                return self.due_at(place);
+            }
             self.ready.notified().await;
         }
-        let place = self.taken.get();
-        self.taken.set(place + 1);
-        self.due_at(place)
     }
 
-    /// Lets requests become due until `end`. Tokio's own timers are a millisecond coarse, which would be the larger
-    /// part of most answers' time.
-    ///
-    /// # Errors
-    /// When the system gives no timer.
-    pub async fn run(&self, end: Instant) -> std::io::Result<()> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
-        loop {
-            let next = self.due_at(self.due.get());
+    fn run(&self, end: Instant) {
+        // The kernel may be 50 us late by default, to save power. If it will not do better, that is what it is.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        for place in 0.. {
+            let next = self.due_at(place);
             if next >= end {
-                return Ok(());
+                return;
             }
-            let now = Instant::now();
-            if next > now {
-                let wait = next - now;
-                let it_value = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
-                let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-                timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
-                timer.readable().await?.clear_ready();
-                continue;
-            }
-            self.due.set(self.due.get() + 1);
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            self.due.store(place + 1, Relaxed);
             self.ready.notify_one();
-            // Behind by much, the connections still get their turns.
-            if self.due.get() % 64 == 0 {
-                tokio::task::yield_now().await;
-            }
         }
     }
 }
@@ -94,23 +83,30 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn requests_are_due_at_their_rate_and_late_ones_from_when_they_were_due() {
         let began = Instant::now();
-        let pace = Pace::new(began, 1_000.0);
-        let (taken, ran) = tokio::join!(
-            async {
-                let first = pace.take().await;
-                // A server that stalls: nothing is taken for a while.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let waiting = pace.waiting();
-                (first, waiting, pace.take().await)
-            },
-            pace.run(began + Duration::from_millis(200))
-        );
-        ran.unwrap();
-        let (first, waiting, second) = taken;
-        assert_eq!(first, began);
-        assert!((50..=200).contains(&waiting), "{waiting} were due in 100 ms");
-        // Not when it was taken, 100 ms later.
-        assert_eq!(second, began + Duration::from_millis(1));
-        assert_eq!(pace.waiting(), 198);
+        let pace = Pace::start(began, began + Duration::from_millis(200), 1_000.0);
+        assert_eq!(pace.take().await, began);
+        // A server that stalls: nothing is taken for a while, and nothing is due after the end.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(pace.waiting(), 199);
+        // From when it was due, not from when it was taken.
+        assert_eq!(pace.take().await, began + Duration::from_millis(1));
+        assert_eq!(pace.take().await, began + Duration::from_millis(2));
+        assert_eq!(pace.waiting(), 197);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn all_that_wait_get_their_turns_and_none_before_it_is_due() {
+        let began = Instant::now();
+        let pace = Pace::start(began, began + Duration::from_millis(100), 1_000.0);
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let pace = pace.clone();
+                tokio::spawn(async move { (pace.take().await, Instant::now()) })
+            })
+            .collect();
+        for (place, task) in waiting.into_iter().enumerate() {
+            let (due, now) = task.await.unwrap();
+            assert!(now >= due && due <= began + Duration::from_millis(20), "{place}: due {:?}", due - began);
+        }
     }
 }
