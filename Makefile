@@ -17,8 +17,11 @@ EPISODES ?=
 SECONDS ?=
 # How many seeds `make simulate` runs; with MINUTES it goes on for so long instead.
 SEEDS ?= 100
-# The one broken variant that `make faults-mutants` is to try.
+# The one broken variant that `make faults-mutants` is to try; the parts that `make bench` is to measure.
 ONLY ?=
+# How often `make bench` measures each figure (3), for SECONDS (5), and how often it has the leader go (20).
+ROUNDS ?=
+TIMES ?=
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -27,7 +30,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench bench-peers faults faults-mutants overload simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -108,8 +111,15 @@ fix: tools ## formats, and applies what lints suggest
 	@cargo fmt --all
 	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-bench: ## load figures
-	@echo 'make bench belongs to a later release' >&2; exit 1
+# What is measured is built as it ships. Data lies where it outlives a reboot: where temporary files are kept in memory,
+# syncing costs nothing.
+bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 ONLY=lookup,buy,failover,...]
+	@.ci/with-target .ci/build $(BUILT)-dist --profile dist
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/bench \
+		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),5)' $(if $(TIMES),--times '$(TIMES)') $(if $(ONLY),--only '$(ONLY)')
+
+bench-peers: ## installs the peers of make bench that are missing
+	@.ci/peers
 
 faults: build ## faults at random, overlapping, under load, all checks [MINUTES=10 SEED=... EPISODES=... SECONDS=25]
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(BUILT)/faults --minutes '$(or $(MINUTES),10)' --seconds '$(or $(SECONDS),25)' \

@@ -11,6 +11,7 @@ use anyhow::{Context, bail, ensure};
 use cluster_config::{
     Layout,
     launch::{Cluster, free_addresses},
+    table::table,
 };
 
 mod crash;
@@ -20,7 +21,6 @@ mod story;
 use crate::{
     ask::{self, Ask},
     commands::{down, serving, up},
-    table::table,
 };
 use shop::Shop;
 use story::Story;

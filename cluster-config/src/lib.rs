@@ -8,5 +8,6 @@ pub mod launch;
 pub mod layout;
 pub mod net;
 pub mod server;
+pub mod table;
 
 pub use layout::{CatalogNode, EdgeNode, Error, Layout, RaftTimes};

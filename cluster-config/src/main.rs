@@ -9,7 +9,6 @@ mod ask;
 mod commands;
 mod demo;
 mod place;
-mod table;
 
 /// Brings a bookshop cluster up on this machine, shows it, breaks it and heals it.
 #[derive(Debug, Parser)]

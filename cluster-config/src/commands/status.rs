@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::launch::{Cluster, State};
+use cluster_config::{
+    launch::{Cluster, State},
+    table::table,
+};
 use serde::Serialize;
 
 use super::serving;
-use crate::{
-    ask::{self, Ask, Status},
-    table::table,
-};
+use crate::ask::{self, Ask, Status};
 
 /// What is known of one node.
 #[derive(Debug, Serialize)]

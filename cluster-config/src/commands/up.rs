@@ -3,10 +3,13 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, ensure};
-use cluster_config::launch::{Cluster, State};
+use cluster_config::{
+    launch::{Cluster, State},
+    table::table,
+};
 
 use super::serving;
-use crate::{ask::Ask, place, table::table};
+use crate::{ask::Ask, place};
 
 /// The status of `up --check` when there is something to start.
 const INCOMPLETE: u8 = 3;
