@@ -2,8 +2,8 @@
 
 use std::{fs, time::Instant};
 
+use ::tests::TestCluster;
 use anyhow::Context;
-use tests::TestCluster;
 use tokio::time::{Duration, sleep};
 
 /// From the replica's death until its leader has settled.

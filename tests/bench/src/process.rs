@@ -5,16 +5,23 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 use cluster_config::launch::Process;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process::Child, process::Command, time::timeout};
+use tokio::{
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
 
 /// How long a server may take to end once it was told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may take until it serves.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks whether it does.
+const POLL: Duration = Duration::from_millis(20);
 /// Folders of servers that a user's PATH often lacks.
 const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 /// What `statfs` says of a file system in memory, on which syncing costs nothing.
@@ -144,6 +151,29 @@ impl Server {
             bail!("{} has ended ({status}): {}", self.name, self.log_end());
         }
         Ok(())
+    }
+
+    /// Looks again and again until `look` finds what it looks for, as long as the server runs.
+    ///
+    /// # Errors
+    /// When the server ends, or `look` finds nothing in time.
+    pub async fn until<T, F, Fut>(&mut self, mut look: F) -> anyhow::Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = anyhow::Result<T>>,
+    {
+        let give_up = Instant::now() + START_PATIENCE;
+        loop {
+            let found = look().await;
+            self.check()?;
+            match found {
+                Err(missing) if Instant::now() >= give_up => {
+                    return Err(missing.context(format!("{} does not serve", self.name)));
+                }
+                Err(_) => sleep(POLL).await,
+                found => return found,
+            }
+        }
     }
 
     /// Sends a signal and waits until it is gone.

@@ -40,6 +40,8 @@ pub struct Run {
     pub driver: &'static str,
     /// Cores of the machine, which load generators share.
     pub cores: usize,
+    /// Processes that wanted a core before it began, on average over a minute.
+    pub load: f64,
 }
 
 /// The middle of some values, and their ends.

@@ -3,9 +3,9 @@
 
 use std::{future::Future, process::Stdio};
 
+use ::tests::{Client, Request};
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Client, Request};
 use tokio::{
     process::{Child, Command},
     time::{Duration, sleep},

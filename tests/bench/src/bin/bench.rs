@@ -19,6 +19,9 @@ use bench::{
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Processes that want a core before the run has begun, for each core there is, from which on figures mean little.
+const BUSY: f64 = 0.5;
+
 /// Measures the store and its peers under the same loads, in one run.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
@@ -89,7 +92,11 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let mut systems = Systems::new(folder, programs.clone());
     let driver = Driver::new(systems.folder.clone(), programs.join("loadgen"));
     let cores = std::thread::available_parallelism()?.get();
-    let how = Run { rounds: args.rounds, seconds: args.seconds, driver: driver.name(), cores };
+    let load = load_average().unwrap_or_default();
+    if load > cores as f64 * BUSY {
+        eprintln!("this machine is busy with other things (load {load:.1}): figures will be low, and ratios rough");
+    }
+    let how = Run { rounds: args.rounds, seconds: args.seconds, driver: driver.name(), cores, load };
     let mut results = Results::default();
     for kind in Kind::ALL {
         if let Some(package) = kind.missing() {
@@ -116,6 +123,11 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Processes that ran or wanted to, on average over the last minute.
+fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
 async fn rounds(
     args: &Args,
     wanted: &dyn Fn(&str) -> bool,
@@ -136,8 +148,9 @@ async fn rounds(
             if let Err(error) = turn.take(systems, driver, *kind, cells, args.seconds, results).await {
                 // Without a peer the others still say something; without ours, or the disk, nothing does.
                 ensure!(!matches!(kind, Kind::Ours | Kind::Disk), "{kind}: {error:#}");
-                eprintln!("{kind} is left out from here on: {error:#}");
-                results.absent.insert(*kind, format!("{error:#}"));
+                let why = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+                eprintln!("{kind} is left out from here on: {why}");
+                results.absent.insert(*kind, why);
                 // It may be half up.
                 let _ = systems.stop(*kind).await;
             }

@@ -5,7 +5,6 @@ use std::{path::Path, path::PathBuf, sync::Arc};
 
 use cluster_config::launch::free_addresses;
 use rustix::process::Signal;
-use tests::{PATIENCE, try_eventually};
 use tokio::{net::TcpStream, process::Command};
 
 use super::ours::Page;
@@ -70,6 +69,5 @@ impl Bare {
 /// # Errors
 /// When it ends instead.
 pub(super) async fn accepts(server: &mut Server, address: &str) -> anyhow::Result<()> {
-    try_eventually(&format!("a server at {address}"), PATIENCE, || TcpStream::connect(address)).await?;
-    server.check()
+    server.until(|| async { Ok(TcpStream::connect(address).await?) }).await.map(drop)
 }

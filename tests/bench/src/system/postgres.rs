@@ -12,6 +12,8 @@ use crate::process::{Folder, Server, find, output};
 
 /// Rows of the table.
 pub const ROWS: u64 = 100_000;
+/// What pgbench gets to connect a few clients, in seconds; a hundred more take a second more on a busy machine.
+const CONNECTING: u32 = 1;
 /// Where Debian puts the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Both servers, in the order in which they are started.
@@ -56,8 +58,11 @@ impl Postgres {
     pub async fn set_up(folder: Arc<Folder>) -> anyhow::Result<Self> {
         let home = folder.sub("postgres")?;
         let user = rustix::process::geteuid().is_root().then(other_user).transpose()?;
-        if let Some((user, group)) = user {
-            chown(&home, Some(user), Some(group))?;
+        for path in [home.clone(), sockets(&home, SERVERS[0]), sockets(&home, SERVERS[1])] {
+            fs::create_dir_all(&path)?;
+            if let Some((user, group)) = user {
+                chown(&path, Some(user), Some(group))?;
+            }
         }
         let programs = programs().context("PostgreSQL is not installed")?;
         let mut this = Self { folder, programs, home, user, servers: Vec::new() };
@@ -70,7 +75,7 @@ impl Postgres {
 
         this.run(SERVERS[0]).await?;
         let mut copy = this.command("pg_basebackup");
-        let copy = copy.arg("-D").arg(this.home.join(SERVERS[1])).arg("-h").arg(&primary);
+        let copy = copy.arg("-D").arg(this.home.join(SERVERS[1])).arg("-h").arg(sockets(&this.home, SERVERS[0]));
         output(copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast"])).await?;
         this.run(SERVERS[1]).await?;
         this.follows().await?;
@@ -112,19 +117,20 @@ impl Postgres {
     /// pgbench with the script in this file, on the primary.
     pub fn pgbench(&self, script: &Path, connections: u32, seconds: u32) -> Command {
         let mut command = Command::new("pgbench");
-        let (connections, seconds) = (connections.to_string(), seconds.to_string());
+        // Its time includes that of connecting, which its rate does not.
+        let (connections, seconds) = (connections.to_string(), (seconds + CONNECTING + connections / 128).to_string());
         command.args(["-n", "-M", "prepared", "-j", "1", "-c", &connections, "-T", &seconds, "-U", "postgres", "-h"]);
-        command.arg(self.home.join(SERVERS[0])).arg("-f").arg(script).arg("postgres");
+        command.arg(sockets(&self.home, SERVERS[0])).arg("-f").arg(script).arg("postgres");
         command
     }
 
     async fn run(&mut self, server: &str) -> anyhow::Result<()> {
         let data = self.home.join(server);
         let mut command = self.command("postgres");
-        command.arg("-D").arg(&data).arg("-k").arg(&data);
-        self.servers.push(Server::start(&self.folder, &format!("postgres-{server}"), command)?);
-        let what = format!("the {server} of PostgreSQL");
-        try_eventually(&what, PATIENCE, || self.ask_at(server, "select 1")).await?;
+        command.arg("-D").arg(&data).arg("-k").arg(sockets(&self.home, server));
+        let mut started = Server::start(&self.folder, &format!("postgres-{server}"), command)?;
+        started.until(|| self.ask_at(server, "select 1")).await?;
+        self.servers.push(started);
         Ok(())
     }
 
@@ -143,7 +149,7 @@ impl Postgres {
 
     async fn ask_at(&self, server: &str, statement: &str) -> anyhow::Result<String> {
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-U", "postgres", "-Atq", "-c", statement, "-h"]).arg(self.home.join(server)).arg("postgres");
+        psql.args(["-U", "postgres", "-Atq", "-c", statement, "-h"]).arg(sockets(&self.home, server)).arg("postgres");
         Ok(output(&mut psql).await?.trim().to_owned())
     }
 
@@ -154,6 +160,11 @@ impl Postgres {
         }
         command
     }
+}
+
+/// Where a server has its socket: not among its data, which is copied with all that lies there.
+fn sockets(home: &Path, server: &str) -> PathBuf {
+    home.join(format!("{server}-socket"))
 }
 
 /// The user and the group `postgres`.
