@@ -138,7 +138,8 @@ impl Server {
         let pid_file = folder.dir.path().join(format!("{name}.pid"));
         let server = Self { name: name.to_owned(), child, pid, pid_file, log };
         let process = Process::of(id).with_context(|| format!("{name} has ended: {}", server.log_end()))?;
-        fs::write(&server.pid_file, process.to_string())?;
+        // With the end of a line, without which the guard would not believe it.
+        fs::write(&server.pid_file, format!("{process}\n"))?;
         Ok(server)
     }
 
