@@ -159,7 +159,11 @@ impl Systems {
             Kind::Disk => Ok(()),
             Kind::Ours => stop!(self.ours),
             Kind::Bare => stop!(self.bare),
-            Kind::Nginx => stop!(self.nginx),
+            Kind::Nginx => {
+                // It runs only if nginx could not be started.
+                stop!(self.bare)?;
+                stop!(self.nginx)
+            }
             Kind::Etcd => stop!(self.etcd),
             Kind::Postgres => stop!(self.postgres),
             Kind::Redis => stop!(self.redis),
