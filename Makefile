@@ -22,6 +22,8 @@ ONLY ?=
 # How often `make bench` measures each figure (3), for SECONDS (5), and how often it has the leader go (20).
 ROUNDS ?=
 TIMES ?=
+# `loadgen` drives by it what wrk would.
+DRIVER ?=
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -113,10 +115,11 @@ fix: tools ## formats, and applies what lints suggest
 
 # What is measured is built as it ships. Data lies where it outlives a reboot: where temporary files are kept in memory,
 # syncing costs nothing.
-bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 ONLY=lookup,buy,failover,...]
+bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 TIMES=20 ONLY=lookup,buy,failover,... DRIVER=loadgen]
 	@.ci/with-target .ci/build $(BUILT)-dist --profile dist
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/bench \
-		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),5)' $(if $(TIMES),--times '$(TIMES)') $(if $(ONLY),--only '$(ONLY)')
+		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),5)' $(if $(TIMES),--times '$(TIMES)') \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(filter loadgen,$(DRIVER)),--loadgen)
 
 bench-peers: ## installs the peers of make bench that are missing
 	@.ci/peers
