@@ -25,6 +25,8 @@ ROUNDS ?=
 TIMES ?=
 # How `make microbench` builds: dist, or dev.
 PROFILE ?=
+# `loadgen` drives by it what wrk would.
+DRIVER ?=
 
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
@@ -116,10 +118,11 @@ fix: tools ## formats, and applies what lints suggest
 
 # What is measured is built as it ships. Data lies where it outlives a reboot: where temporary files are kept in memory,
 # syncing costs nothing.
-bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 ONLY=lookup,buy,failover,...]
+bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 TIMES=20 ONLY=lookup,buy,failover,... DRIVER=loadgen]
 	@.ci/with-target .ci/build $(BUILT)-dist --profile dist
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/bench \
-		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),5)' $(if $(TIMES),--times '$(TIMES)') $(if $(ONLY),--only '$(ONLY)')
+		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),5)' $(if $(TIMES),--times '$(TIMES)') \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(filter loadgen,$(DRIVER)),--loadgen)
 
 bench-peers: ## installs the peers of make bench that are missing
 	@.ci/peers

@@ -83,9 +83,9 @@ end
 const PATIENCE: &str = "20s";
 
 impl Driver {
-    /// With wrk if it is installed, and our generator at `loadgen`.
-    pub fn new(folder: Arc<Folder>, loadgen: PathBuf) -> Self {
-        Self { folder, wrk: find("wrk"), loadgen }
+    /// With wrk if it is wanted and installed, and our generator at `loadgen`.
+    pub fn new(folder: Arc<Folder>, loadgen: PathBuf, wrk: bool) -> Self {
+        Self { folder, wrk: wrk.then(|| find("wrk")).flatten(), loadgen }
     }
 
     /// Its name.

@@ -91,7 +91,7 @@ fn guard(folder: &Path) -> anyhow::Result<std::process::Child> {
     let script = r#"cat >/dev/null
 for file in "$0"/*.pid; do
     read -r pid started <"$file" || continue
-    [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ] && kill -9 -- "-$pid"
+    [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ] && kill -9 "-$pid"
 done
 sleep 1
 rm -rf "$0""#;
@@ -221,4 +221,65 @@ pub async fn output(command: &mut Command) -> anyhow::Result<String> {
     let errors = String::from_utf8_lossy(&done.stderr).into_owned();
     ensure!(done.status.success(), "{name} failed ({}): {}", done.status, errors.trim());
     Ok(String::from_utf8_lossy(&done.stdout).into_owned() + &errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long() -> Command {
+        let mut command = Command::new("sh");
+        // A worker, which does not end with its master.
+        command.args(["-c", "sleep 100 & echo $! && wait"]);
+        command
+    }
+
+    /// The process id that a server's worker has printed.
+    async fn worker(folder: &Folder) -> u32 {
+        let out = folder.dir.path().join("long.out");
+        for _ in 0..500 {
+            if let Some(id) = fs::read_to_string(&out).ok().and_then(|text| text.trim().parse().ok()) {
+                return id;
+            }
+            sleep(POLL).await;
+        }
+        panic!("no worker has said who it is")
+    }
+
+    async fn gone(id: u32) -> bool {
+        for _ in 0..500 {
+            if Process::of(id).is_none_or(|process| !process.is_alive()) {
+                return true;
+            }
+            sleep(POLL).await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_dropped_takes_its_workers_with_it() {
+        let folder = Folder::new().unwrap();
+        let server = Server::start(&folder, "long", long()).unwrap();
+        let worker = worker(&folder).await;
+        drop(server);
+        assert!(gone(worker).await);
+    }
+
+    #[tokio::test]
+    async fn servers_and_data_do_not_outlive_a_program_that_dies() {
+        let mut folder = Folder::new().unwrap();
+        let mut server = Server::start(&folder, "long", long()).unwrap();
+        let (worker, path) = (worker(&folder).await, folder.dir.path().to_owned());
+        // As the kernel does when the program is killed.
+        drop(folder.guard.stdin.take());
+        assert!(gone(worker).await);
+        assert!(server.check().is_err());
+        for _ in 0..500 {
+            if !path.exists() {
+                return;
+            }
+            sleep(POLL).await;
+        }
+        panic!("{} is still there", path.display());
+    }
 }

@@ -21,8 +21,18 @@ struct Answer {
     body: String,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// As our front end has it, so that what differs is the work.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    // As many threads as our front end has by default.
+    let threads = (std::thread::available_parallelism()?.get() / 2).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(address), Some(file)) = (arguments.next(), arguments.next()) else {
         anyhow::bail!("usage: bare ADDRESS FILE");

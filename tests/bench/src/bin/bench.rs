@@ -38,6 +38,9 @@ struct Args {
     /// How often the leader is killed, and stopped.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     times: u32,
+    /// Drive all that speaks HTTP by loadgen, though wrk is installed: it tells hit rates, and takes more of the machine.
+    #[arg(long)]
+    loadgen: bool,
     /// Where figures go.
     #[arg(long, default_value = "run/bench")]
     out: PathBuf,
@@ -90,7 +93,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         eprintln!("data lies in memory: all that syncs is too fast; set TMPDIR to a folder on a disk");
     }
     let mut systems = Systems::new(folder, programs.clone());
-    let driver = Driver::new(systems.folder.clone(), programs.join("loadgen"));
+    let driver = Driver::new(systems.folder.clone(), programs.join("loadgen"), !args.loadgen);
     let cores = std::thread::available_parallelism()?.get();
     let load = load_average().unwrap_or_default();
     if load > cores as f64 * BUSY {
@@ -104,7 +107,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
             results.absent.insert(kind, format!("{package} is not installed"));
         }
     }
-    if how.driver != "wrk" {
+    if how.driver != "wrk" && !args.loadgen {
         println!("wrk is not installed: loadgen drives all that speaks HTTP");
     }
     rounds(args, &wanted, &mut systems, &driver, &mut results).await?;
