@@ -12,7 +12,7 @@ use std::{
 };
 
 use catalog_client::{
-    Command, Outcome, Revision,
+    Command, Order, Outcome, Revision,
     batch::{Batcher, Limits, NoResult},
     client::{Catalog, Error},
     protocol::{MAX_SUBMIT, Refusal},
@@ -170,11 +170,12 @@ async fn submit(
             let leader = submitted.leader;
             let newest = submitted.answers.iter().map(|answer| answer.version.revision).max();
             newest.into_iter().for_each(|revision| seen.note(revision));
-            let placed = submitted.answers.into_iter().map(|answer| {
-                log_sale(&answer.outcome);
-                Ok(Placed { leader, answer })
+            let sales = submitted.answers.iter().filter_map(|answer| match &answer.outcome {
+                Outcome::Placed(order) => Some(order.clone()),
+                _ => None,
             });
-            placed.collect()
+            log_later(sales.collect());
+            submitted.answers.into_iter().map(|answer| Ok(Placed { leader, answer })).collect()
         }
         Err(error) => vec![Err(not_placed(error)); count],
     }
@@ -189,12 +190,15 @@ fn not_placed(error: Error) -> NotPlaced {
     }
 }
 
-fn log_sale(outcome: &Outcome) {
-    if let Outcome::Placed(order) = outcome {
-        for line in &order.lines {
-            tracing::info!(request = %order.id, quantity = line.quantity, "Bought book {}", line.title);
+/// Logs what was sold, after those who wait have been answered: a line costs as much as an order.
+fn log_later(sales: Vec<Arc<Order>>) {
+    tokio::spawn(async move {
+        for order in sales {
+            for line in &order.lines {
+                tracing::info!(request = %order.id, quantity = line.quantity, "Bought book {}", line.title);
+            }
         }
-    }
+    });
 }
 
 /// Asks for the leader's revision while no order tells: so that ids are not born in the past, and that readiness

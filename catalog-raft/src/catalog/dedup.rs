@@ -62,7 +62,9 @@ impl Window {
     pub fn new(limits: Limits) -> Self {
         // Twice the bound: the table is never so full that it has to be laid out anew in the middle of a burst.
         let places = HashMap::with_capacity_and_hasher(limits.records * 2, RandomState::default());
-        Self { limits, horizon: 0, records: VecDeque::new(), forgotten: 0, rows: VecDeque::new(), places }
+        // So is this one: to move half a million records takes longer than a buy may.
+        let records = VecDeque::with_capacity(limits.records * 5 / 4);
+        Self { limits, horizon: 0, records, forgotten: 0, rows: VecDeque::new(), places }
     }
 
     /// Commands executed below this revision are forgotten; those made below it are expired.

@@ -3,10 +3,6 @@
 //! Must not know how an order server reaches the catalog.
 
 mod delivery;
-#[cfg(not(feature = "simulation"))]
-mod http;
-#[cfg(feature = "simulation")]
-#[path = "http/simulated.rs"]
 mod http;
 mod orders;
 mod servers;

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use catalog_client::{deliveries::Deliveries, frame};
-use reqwest::StatusCode;
+use hyper::StatusCode;
 use tokio::time::Instant;
 
 use crate::{BATCH_PATH, BatchAnswer, Server, http::Http};
