@@ -40,6 +40,15 @@ pub enum Held {
     TooLong,
 }
 
+impl Page {
+    /// The same answer, which is known to hold at `revision` too.
+    #[must_use]
+    pub fn holding_at(&self, revision: Revision) -> Self {
+        let filled_at = self.revision.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        Self { revision: HeaderValue::from(revision.max(filled_at)), ..self.clone() }
+    }
+}
+
 impl Held {
     /// About how many bytes it keeps.
     pub fn weight(&self) -> usize {

@@ -148,7 +148,8 @@ impl State {
     /// Makes way for an answer read at `revision`: waits until the position is there. With the stream cut, or too
     /// slow, the cache goes unused until it is. Returns whether the position is there.
     pub async fn settle(&self, revision: Revision, deadline: Instant) -> bool {
-        let settled = self.cache.is_none() || self.reaches(revision, deadline).await;
+        let until = deadline.min(Instant::now() + HOLD);
+        let settled = self.cache.is_none() || self.reaches(revision, until).await;
         if !settled {
             self.coherence.answer_beyond(revision);
         }
@@ -156,11 +157,16 @@ impl State {
         settled
     }
 
-    async fn reaches(&self, revision: Revision, deadline: Instant) -> bool {
+    /// Whether there is an entry of `key`, of whatever age.
+    pub fn holds(&self, key: &Key) -> bool {
+        self.cache().is_some_and(|mut cache| cache.get(key).is_some())
+    }
+
+    /// Waits until the position is at `revision`, while the stream lives, for so long. Returns whether it is there.
+    pub async fn reaches(&self, revision: Revision, until: Instant) -> bool {
         if self.coherence.position() >= revision {
             return true;
         }
-        let until = deadline.min(Instant::now() + HOLD);
         let mut stream = self.stream.subscribe();
         let moved = stream.wait_for(|stream| stream.position >= revision || !stream.live);
         let _ = timeout_at(until, moved).await;

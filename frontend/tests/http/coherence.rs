@@ -231,6 +231,25 @@ async fn linearizable_reads_see_what_was_written_elsewhere_at_once() {
     }
 }
 
+/// One question to the leader, then the cache: but not before every change up to the answer has been applied to it.
+#[tokio::test]
+async fn a_linearizable_read_of_something_cached_is_a_hit_once_the_stream_is_there() {
+    let shop = Shop::open_with("", vec![book(1, "x", 5)]).await;
+    shop.get("/lookup/1").await;
+    let reads = shop.fake.with(|world| world.reads);
+    let first = shop.get("/lookup/1?read=linearizable").await;
+    assert!(first.is_hit(), "{}", first.source);
+    assert_eq!(shop.fake.with(|world| world.reads), reads, "no replica was asked");
+    let mut before = first.revision;
+    for cost in 10..60 {
+        shop.fake.write(set_cost(1, cost));
+        let read = shop.get("/lookup/1?read=linearizable").await;
+        assert_eq!(cost_of(&read.body), cost.to_string());
+        assert!(read.revision > before, "it names a state that has the write");
+        before = read.revision;
+    }
+}
+
 #[tokio::test]
 async fn without_a_cache_every_read_goes_to_a_replica() {
     let shop = Shop::open_with("cache = false", vec![book(1, "x", 5)]).await;

@@ -95,7 +95,7 @@ fn count_in_metrics(text: &str) -> Option<u64> {
     let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
     let counts = lines.filter(|(name, _)| {
         let name = name.split('{').next().unwrap_or_default();
-        name.contains("fdatasync") && name.ends_with("_count")
+        name.ends_with("fdatasync_seconds_count")
     });
     let numbers: Vec<f64> = counts.filter_map(|(_, number)| number.parse().ok()).collect();
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() as u64)
@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(count_of_strace(table), Some(333));
         assert_eq!(count_of_strace("strace: Process 7 attached\n"), Some(0));
         let metrics = "# TYPE catalog_fdatasync_seconds histogram\ncatalog_fdatasync_seconds_bucket{le=\"1\"} 9\n\
-                       catalog_fdatasync_seconds_sum 1.5\ncatalog_fdatasync_seconds_count 12\nraft_term 3\n";
+                       catalog_fdatasync_seconds_sum 1.5\ncatalog_fdatasync_seconds_count 12\n\
+                       catalog_writes_per_fdatasync_count 12\nraft_term 3\n";
         assert_eq!(count_in_metrics(metrics), Some(12));
         assert_eq!(count_in_metrics("raft_term 3\n"), None);
     }
