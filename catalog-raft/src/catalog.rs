@@ -225,11 +225,12 @@ impl Catalog {
         let index = draft.version.revision;
         let mut changes = Vec::with_capacity(draft.touched.len());
         for (item_number, touched) in std::mem::take(&mut draft.touched) {
-            let row = self.view.row(item_number).expect("a touched item has a row, and rows are never removed");
+            let kept = self.view.row_and_hash(item_number);
+            let (row, stored) = kept.expect("a touched item has a row, and rows are never removed");
             let write = rows::put_item(item_number, row);
             changes.push(touched.change(item_number, row));
             let hash = write.hash();
-            let before = self.view.replace_hash(item_number, hash);
+            let before = std::mem::replace(stored, hash);
             self.hashes.items = self.hashes.items.wrapping_add(hash).wrapping_sub(before);
             draft.rows.push(write);
         }

@@ -93,10 +93,6 @@ impl View {
         self.rows.contains_key(&item_number)
     }
 
-    pub(super) fn row(&self, item_number: ItemNumber) -> Option<&Row> {
-        self.rows.get(&item_number).map(|kept| &kept.row)
-    }
-
     /// Puts a row under a number that was never given.
     pub(super) fn insert(&mut self, item_number: ItemNumber, row: Row, hash: u128) {
         if let Row::Live(item) = &row {
@@ -142,12 +138,9 @@ impl View {
         }
     }
 
-    /// Notes the hash of a row as it is now stored, and gives the one before.
-    pub(super) fn replace_hash(&mut self, item_number: ItemNumber, hash: u128) -> u128 {
-        match self.rows.get_mut(&item_number) {
-            Some(kept) => std::mem::replace(&mut kept.hash, hash),
-            None => 0,
-        }
+    /// A row, and its hash as it was last stored.
+    pub(super) fn row_and_hash(&mut self, item_number: ItemNumber) -> Option<(&Row, &mut u128)> {
+        self.rows.get_mut(&item_number).map(|kept| (&kept.row, &mut kept.hash))
     }
 }
 

@@ -12,11 +12,11 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options, WriteBatch,
+    MemtableFactory, Options, WriteBatch,
 };
 
 use super::{
-    keys::{self, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION},
+    keys::{self, CF_ITEMS, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION},
     manifest,
     space::Space,
 };
@@ -290,6 +290,8 @@ fn database_options() -> Options {
     options.set_recycle_log_file_num(0);
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_avoid_unnecessary_blocking_io(true);
+    // There is one writer at a time, and vectors as write buffers ask for it.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_max_background_jobs(BACKGROUND_JOBS);
     options.set_max_open_files(MAX_OPEN_FILES);
     options.set_log_level(LogLevel::Info);
@@ -318,6 +320,11 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     } else {
         options.set_write_buffer_size(WRITE_BUFFER);
         options.set_max_write_buffer_number(WRITE_BUFFERS);
+    }
+    if name == CF_ITEMS {
+        // Read from end to end only, at a start and for a snapshot: it need not be in order before. To keep rows of items
+        // bought at random in order takes longer than all else that an order does here.
+        options.set_memtable_factory(MemtableFactory::Vector);
     }
     options
 }
