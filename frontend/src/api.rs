@@ -24,7 +24,7 @@ use crate::{
     page::Held,
     reply::{self, MIN_REVISION, Reason, Refused, Reply, Surface},
     state::Lookup,
-    upstream::Source,
+    upstream::{Ask, Source},
 };
 
 /// What `/` says.
@@ -57,14 +57,35 @@ fn plain_number(text: &str) -> Option<u64> {
     if plain { text.parse().ok() } else { None }
 }
 
+/// The key of a plain `GET /lookup/{n}?read=linearizable`, as most ask for it.
+fn plain_linearizable(request: &hyper::Request<hyper::body::Incoming>) -> Option<Key> {
+    let plain = request.method() == Method::GET
+        && request.uri().query() == Some("read=linearizable")
+        && !request.headers().contains_key(MIN_REVISION);
+    let number = request.uri().path().strip_prefix("/lookup/").filter(|_| plain)?;
+    Some(Key::Lookup(plain_number(number)?))
+}
+
+async fn linearizable(front: &Front, key: Key) -> Result<Reply, Refused> {
+    let ask = Ask { linearizable: true, min_revision: 0 };
+    match front.upstream.page(key, ask, front.deadline()).await? {
+        (Held::Page(page), source) => Ok(reply::page(&page, front.cache_status.of(source))),
+        // Only lists are too long.
+        (Held::TooLong, _) => Err(Refused::not_found()),
+    }
+}
+
 /// Answers any request.
 pub async fn answer(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Reply {
-    let request = Incoming::new(request, front.deadline());
-    let surface = Surface::of(request.path());
-    let reply = match route(&front, request).await {
-        Ok(reply) => reply,
-        Err(refused) => refused.into_reply(surface),
+    let surface = Surface::of(request.uri().path());
+    let answered = match plain_linearizable(&request) {
+        Some(key) => linearizable(&front, key).await,
+        None => {
+            let request = Incoming::new(request, front.deadline());
+            route(&front, request).await
+        }
     };
+    let reply = answered.unwrap_or_else(|refused| refused.into_reply(surface));
     if let Some(Reason(code)) = reply.extensions().get() {
         front.refusals.count(code);
     }

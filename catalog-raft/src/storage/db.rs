@@ -310,8 +310,12 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
+    // What is flushed lies at level 0 for a while only, and packing it would take the cores from buys for so long that
+    // one in a hundred would see it.
     options.set_compression_type(DBCompressionType::Lz4);
+    options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::None, DBCompressionType::Lz4]);
     if name == CF_LOG {
+        options.set_compression_per_level(&[DBCompressionType::None]);
         options.set_write_buffer_size(LOG_WRITE_BUFFER);
         options.set_max_write_buffer_number(LOG_WRITE_BUFFERS);
         options.set_level_zero_file_num_compaction_trigger(LOG_COMPACTION_TRIGGER);
