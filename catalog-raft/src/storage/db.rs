@@ -327,7 +327,7 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     }
     if name == CF_ITEMS {
         // Read from end to end only, at a start and for a snapshot: it need not be in order before. To keep rows of items
-        // bought at random in order takes longer than all else that an order does here.
+        // bought at random in order was the dearest single part of an order.
         options.set_memtable_factory(MemtableFactory::Vector);
     }
     options
