@@ -120,6 +120,7 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
         ["v1", "items"] => items::collection(front, request).await,
         ["v1", "items", number] if !number.is_empty() => items::one(front, request, number).await,
         ["v1", "orders"] => orders::collection(front, request).await,
+        ["v1", "orders:batch"] => orders::batch(front, request).await,
         ["v1", "orders", id] if !id.is_empty() => orders::one(front, request, id).await,
         ["v1", "watch"] => watch::stream(front, request).await,
         ["v1", "cluster"] => only_get(&request, || cluster::view(front)),

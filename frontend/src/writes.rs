@@ -3,10 +3,14 @@
 //!
 //! Must not know HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use catalog_client::{
-    Action, Answer, Command,
+    Action, Answer, Command, ItemNumber, Line, Revision,
     batch::{Batcher, Limits, NoResult},
     client::{self, Catalog},
     protocol::Refusal,
@@ -14,7 +18,10 @@ use catalog_client::{
 use order_client::{NotPlaced, Orders, Placed, view::Key};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{invalidation::items_told_of, state::State};
+use crate::{
+    invalidation::{items_told_of, tells_of_items},
+    state::State,
+};
 
 /// Commands in one request to the leader.
 const BATCH: usize = 1024;
@@ -22,6 +29,9 @@ const BATCH: usize = 1024;
 const IN_FLIGHT: usize = 2;
 /// The clients keep to the deadline; should one not, its outcome is unknown after so much more.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// What became of a write.
+pub type Decided = Result<Placed, NotPlaced>;
 
 /// Carries writes out. One for the process.
 #[derive(Debug)]
@@ -60,9 +70,9 @@ impl Writes {
     ///
     /// # Errors
     /// [`NotPlaced`] says whether it may have taken effect.
-    pub async fn decide(&self, action: Action, key: &Key, deadline: Instant) -> Result<Placed, NotPlaced> {
+    pub async fn decide(&self, action: Action, key: &Key, deadline: Instant) -> Decided {
         if !self.state.wait_for_beginning(deadline).await {
-            return Err(NotPlaced::Unavailable("no quorum of the catalog was found yet".to_owned()));
+            return Err(no_quorum_yet());
         }
         let born = self.state.coherence().need(0);
         let command = Command { id: key.id, origin: key.origin, born, action: action.clone() };
@@ -75,9 +85,42 @@ impl Writes {
         Ok(placed)
     }
 
+    /// Has orders decided, each under its key and for itself. What their outcomes tell of is out of the cache when this
+    /// returns.
+    pub async fn decide_orders(&self, orders: Vec<(Key, Vec<Line>)>, deadline: Instant) -> Vec<(Key, Decided)> {
+        if !self.state.wait_for_beginning(deadline).await {
+            return orders.into_iter().map(|(key, _)| (key, Err(no_quorum_yet()))).collect();
+        }
+        let born = self.state.coherence().need(0);
+        let commands = orders.iter().map(|(key, lines)| {
+            let action = Action::PlaceOrder { lines: lines.clone() };
+            Command { id: key.id, origin: key.origin, born, action }
+        });
+        let deciding = self.orders.place_all(commands.collect(), deadline);
+        let decided = timeout_at(deadline + GRACE, deciding).await;
+        let decided = decided.unwrap_or_else(|_| vec![Err(NotPlaced::Unknown); orders.len()]);
+        self.make_way_of_all(&orders, &decided);
+        orders.into_iter().map(|(key, _)| key).zip(decided).collect()
+    }
+
     /// Takes no more, and returns when all that was taken has its outcome.
     pub async fn close(&self) {
         tokio::join!(self.orders.close(), self.changes.close());
+    }
+
+    /// One step of the cache for each revision, not for each order: an item's views go once.
+    fn make_way_of_all(&self, orders: &[(Key, Vec<Line>)], decided: &[Decided]) {
+        let mut told: BTreeMap<Revision, BTreeSet<ItemNumber>> = BTreeMap::new();
+        for ((_, lines), decided) in orders.iter().zip(decided) {
+            if let Ok(Placed { answer, .. }) = decided
+                && tells_of_items(&answer.outcome)
+            {
+                told.entry(answer.version.revision).or_default().extend(lines.iter().map(|line| line.item_number));
+            }
+        }
+        for (revision, items) in told {
+            self.state.answer(&items.into_iter().collect::<Vec<_>>(), revision);
+        }
     }
 
     fn make_way(&self, action: &Action, answer: &Answer) {
@@ -93,6 +136,10 @@ impl Writes {
             NoResult::Closed => NotPlaced::Unavailable("shutting down".to_owned()),
         })
     }
+}
+
+fn no_quorum_yet() -> NotPlaced {
+    NotPlaced::Unavailable("no quorum of the catalog was found yet".to_owned())
 }
 
 fn not_placed(refusal: Refusal) -> NotPlaced {

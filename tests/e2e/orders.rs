@@ -140,3 +140,39 @@ async fn a_key_outlives_every_server_that_has_seen_it() {
         assert_eq!(read.expect(200).json()["quantity"], left, "item {item}");
     }
 }
+
+/// Many orders in one request are decided each for itself, once under its key; what is wrong in form places none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_places_each_order_for_itself() {
+    let cluster = Shared::get().await;
+    let shop = Shop::new(&cluster);
+    let item = shop.own_item(4, 5).await;
+    let one = |units: u64, key: &str| {
+        let mut order = lines(&[(item.number, units)]);
+        order["idempotency_key"] = json!(format!("{key}-{}", item.number));
+        order
+    };
+    let batch = json!({"orders": [one(2, "a"), one(4, "b"), one(1, "c"), lines(&[(987_654_321, 1)]), one(2, "a")]});
+    let first = shop.post("/v1/orders:batch", batch.clone()).await.expect(200);
+    let answer = first.json();
+    let statuses: Vec<_> = answer["orders"].as_array().unwrap().iter().map(|order| order["status"].as_u64()).collect();
+    assert_eq!(statuses, [201, 409, 201, 404, 201].map(Some), "{answer}");
+    let orders = &answer["orders"];
+    assert_eq!((&orders[1]["problem"]["left"], &orders[0]["order"]), (&json!(3), &orders[4]["order"]), "{answer}");
+    assert_eq!((shop.stock(item.number).await, answer["revision"].as_u64()), (2, Some(first.revision())));
+    let order = &orders[2]["order"];
+    let path = format!("/v1/orders/{}?read=linearizable", order["id"].as_str().unwrap());
+    assert_eq!(&shop.get(&path).await.expect(200).json(), order);
+
+    // Asked again, each is answered again; a new one beside them is placed.
+    let again = json!({"orders": [one(2, "a"), one(1, "c"), one(2, "d")]});
+    let again = shop.post("/v1/orders:batch", again).await.expect(200).json();
+    assert_eq!((&again["orders"][0]["order"], &again["orders"][1]["order"]), (&orders[0]["order"], order), "{again}");
+    assert_eq!((&again["orders"][2]["status"], shop.stock(item.number).await), (&json!(201), 0));
+
+    let wrong = json!({"orders": [lines(&[(item.number, 1)]), lines(&[(item.number, 0)])]});
+    let refused = shop.post("/v1/orders:batch", wrong).await.expect(422).json();
+    assert_eq!(refused["order"], 1, "{refused}");
+    shop.get("/v1/orders:batch").await.expect(405);
+    shop.withdraw(&item).await;
+}

@@ -35,8 +35,13 @@ impl Problem {
         self
     }
 
-    /// The body: `type`, `title`, `status`, `detail`, then the further members.
+    /// The body: that of [`Problem::value`].
     pub fn body(&self) -> Bytes {
+        self.value().to_string().into()
+    }
+
+    /// `type`, `title`, `status`, `detail`, then the further members.
+    pub fn value(&self) -> Value {
         let mut body = json!({
             "type": format!("/problems/{}", self.code),
             "title": self.title(),
@@ -46,7 +51,7 @@ impl Problem {
         if let Value::Object(body) = &mut body {
             body.extend(self.members.clone());
         }
-        body.to_string().into()
+        body
     }
 
     /// The code as words: `Out of stock`.

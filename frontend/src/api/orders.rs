@@ -1,12 +1,22 @@
-//! `/v1/orders`: placing an order, and reading the ledger.
+//! `/v1/orders`: placing an order or many, and reading the ledger.
 
 use catalog_client::{
     Action, CommandId,
     client::ReadAnswer,
     protocol::{Data, View},
 };
-use hyper::{Method, StatusCode, header::LOCATION};
-use order_client::view::{no_such_order, not_placed, order_json, order_of, orders_json, parse_order, parse_page};
+use hyper::{
+    Method, StatusCode,
+    header::{LOCATION, RETRY_AFTER},
+};
+use order_client::{
+    NotPlaced,
+    view::{
+        RETRY_AFTER as RETRY_SECONDS, bad_request,
+        batch::{MAX_ORDERS_BODY, batch_json, newest, parse_orders},
+        no_such_order, not_placed, order_json, order_of, orders_json, parse_order, parse_page,
+    },
+};
 
 use super::request::Incoming;
 use crate::{
@@ -72,6 +82,29 @@ async fn place(front: &Front, mut request: Incoming) -> Result<Reply, Refused> {
     };
     reply::from_state(&mut reply, revision, served_by);
     reply::put(&mut reply, IDEMPOTENCY_KEY, &key.text);
+    Ok(reply)
+}
+
+/// `/v1/orders:batch`: each order for itself. The answer is 200 whatever became of them, and says it of each.
+pub(super) async fn batch(front: &Front, mut request: Incoming) -> Result<Reply, Refused> {
+    request.allow(&["POST"])?;
+    request.query(&[])?;
+    if request.one_header(IDEMPOTENCY_KEY)?.is_some() {
+        let detail = "here each order has its own idempotency_key, in the body, and the header has no meaning";
+        return Err(bad_request(detail.to_owned()).into());
+    }
+    let body = request.body_within(MAX_ORDERS_BODY).await?;
+    let orders = parse_orders(request.content_type(), &body)?;
+    let decided = front.writes.decide_orders(orders, request.deadline()).await;
+    let later = |(_, result): &(_, Result<_, NotPlaced>)| result.is_err();
+    let mut reply = reply::json(StatusCode::OK, batch_json(&decided));
+    if decided.iter().any(later) {
+        reply::put(&mut reply, RETRY_AFTER, RETRY_SECONDS);
+    }
+    let leader = decided.iter().find_map(|(_, result)| result.as_ref().ok()).map(|placed| placed.leader);
+    if let Some(leader) = leader {
+        reply::from_state(&mut reply, newest(&decided), front.catalog.name_of(leader));
+    }
     Ok(reply)
 }
 

@@ -16,7 +16,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderName},
     http::request::Parts,
 };
-use order_client::view::Key;
+use order_client::view::{Key, too_large};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -130,12 +130,17 @@ impl Incoming {
 
     /// The whole body, of at most [`MAX_BODY`] bytes.
     pub(super) async fn body(&mut self) -> Result<Bytes, Refused> {
-        if self.body.size_hint().lower() > MAX_BODY as u64 {
-            return Err(items::too_large().into());
+        self.body_within(MAX_BODY).await
+    }
+
+    /// The whole body, of at most `most` bytes.
+    pub(super) async fn body_within(&mut self, most: usize) -> Result<Bytes, Refused> {
+        if self.body.size_hint().lower() > most as u64 {
+            return Err(too_large(most).into());
         }
-        match timeout_at(self.deadline, Limited::new(&mut self.body, MAX_BODY).collect()).await {
+        match timeout_at(self.deadline, Limited::new(&mut self.body, most).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(items::too_large().into()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most).into()),
             Ok(Err(_)) => Err(items::bad_request("the body did not arrive whole").into()),
             Err(_) => Err(Refused::new(408, "request-timeout", "the body did not arrive in time")),
         }

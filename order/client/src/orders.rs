@@ -9,6 +9,7 @@ use catalog_client::{
     batch::{Batcher, Limits, NoResult},
     deliveries::Deliveries,
 };
+use futures::future::join_all;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -76,6 +77,11 @@ impl Orders {
             Err(NoResult::InFlight) => Err(NotPlaced::Unknown),
             Err(NoResult::Failed(never)) => match never {},
         }
+    }
+
+    /// Places many orders, each for itself as [`Orders::place`] does: they travel together as far as there is room.
+    pub async fn place_all(&self, commands: Vec<Command>, deadline: Instant) -> Vec<Result<Placed, NotPlaced>> {
+        join_all(commands.into_iter().map(|command| self.place(command, deadline))).await
     }
 
     /// Each server and whether it is live.

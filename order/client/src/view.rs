@@ -3,6 +3,7 @@
 //!
 //! Must not know any HTTP library, nor how an order is placed.
 
+pub mod batch;
 #[cfg(test)]
 mod tests;
 
@@ -203,25 +204,30 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 /// # Errors
 /// 415 or 413 by content type and length, 400 when it has another shape, 422 when a number is out of its range.
 pub fn parse_order(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Line>, Problem> {
-    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
-    if !essence.trim().eq_ignore_ascii_case("application/json") {
-        let detail = "the content type must be application/json";
-        return Err(Problem::new(415, "unsupported-media-type", detail));
-    }
+    json_only(content_type)?;
     if body.len() > MAX_BODY {
-        return Err(too_large());
+        return Err(too_large(MAX_BODY));
     }
-    let Object(body): Object<OrderBody> = serde_json::from_slice(body).map_err(|e| {
-        // The error may quote the body: what is said back stays a sentence.
-        let detail = format!("the body is not an order: {e}");
-        bad_request(detail.chars().take(300).collect())
-    })?;
+    let Object(body): Object<OrderBody> = serde_json::from_slice(body).map_err(|e| not_an_order(&e))?;
     check_lines(body.lines.iter().map(|Object(line)| line))
 }
 
-/// The body is longer than [`MAX_BODY`].
-pub fn too_large() -> Problem {
-    Problem::new(413, "content-too-large", format!("the body is longer than {MAX_BODY} bytes"))
+fn json_only(content_type: Option<&str>) -> Result<(), Problem> {
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(415, "unsupported-media-type", "the content type must be application/json"))
+}
+
+fn not_an_order(error: &serde_json::Error) -> Problem {
+    // The error may quote the body: what is said back stays a sentence.
+    bad_request(format!("the body is not an order: {error}").chars().take(300).collect())
+}
+
+/// The body is longer than `most` bytes.
+pub fn too_large(most: usize) -> Problem {
+    Problem::new(413, "content-too-large", format!("the body is longer than {most} bytes"))
 }
 
 /// 400 with what is wrong, in one sentence.

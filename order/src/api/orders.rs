@@ -12,6 +12,7 @@ use axum::{
 use catalog_client::{
     Action, CommandId, Revision,
     client::ReadAnswer,
+    compat::MAX_BODY,
     protocol::{Data, ReadAt, View},
 };
 use order_client::view::{
@@ -33,7 +34,7 @@ pub(super) async fn place(State(shop): State<Shop>, request: Request) -> Result<
     let late = |_| Problem::new(408, "request-timeout", "the body did not arrive in time");
     let body = timeout_at(shop.deadline(), Bytes::from_request(request, &())).await.map_err(late)?;
     let body = body.map_err(|rejection| match rejection.status().as_u16() {
-        413 => too_large(),
+        413 => too_large(MAX_BODY),
         _ => bad_request("the body did not arrive whole".to_owned()),
     })?;
     let lines = parse_order(content_type.as_ref().and_then(|text| text.to_str().ok()), &body)?;

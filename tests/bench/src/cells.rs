@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::system::Kind;
 
+/// Orders in each request of [`Work::Batch`]: with 64 connections fewer wait than the front end lets wait by default.
+pub const ORDERS: usize = 100;
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +23,8 @@ pub enum Work {
     Hot,
     /// Buys of 100,000 items, each as often.
     Uniform,
+    /// Buys of one item, [`ORDERS`] of them in each request.
+    Batch,
     /// How many buys there are to one fdatasync of a replica.
     Syncs,
     /// Lookups of one cached item, as `Mixed` is driven.
@@ -42,11 +47,12 @@ pub struct Cell {
 }
 
 /// Parts of a run that can be chosen, and what each is about.
-pub const PARTS: [(&str, &str); 11] = [
+pub const PARTS: [(&str, &str); 12] = [
     ("lookup", "cached lookups, with nginx and bare axum"),
     ("miss", "lookups that ask a replica, with bare axum"),
     ("buy", "buys of one item, with nginx, etcd, PostgreSQL and Redis"),
     ("uniform", "buys over 100,000 items, with PostgreSQL"),
+    ("batch", "buys of one item, 100 in a request"),
     ("alone", "one client, with etcd, and what the disk takes"),
     ("syncs", "buys to one fdatasync"),
     ("mixed", "lookups and buys together"),
@@ -78,6 +84,7 @@ impl Cell {
             (K::Ours | K::Etcd, W::Hot, 1) => &["buy", "alone"],
             (_, W::Hot, _) => &["buy"],
             (_, W::Uniform, _) => &["uniform"],
+            (_, W::Batch, _) => &["batch"],
             (_, W::Syncs, _) => &["syncs"],
             (_, W::Mixed | W::PlainLookup, _) => &["mixed"],
             (_, W::ThreeFiles, _) => &["alone"],
@@ -98,6 +105,7 @@ impl fmt::Display for Cell {
             (_, Work::Linearizable) => "linearizable lookup",
             (_, Work::Hot) => "buy of one item",
             (_, Work::Uniform) => "buy over 100,000 items",
+            (_, Work::Batch) => "buy of one item, 100 in a request",
             (_, Work::Syncs) => "buys to one fdatasync",
             (_, Work::Mixed) => "95 % lookups, 5 % buys",
             (_, Work::ThreeFiles) => "fdatasync of three files",
@@ -129,7 +137,7 @@ fn works(kind: Kind, connections: u32) -> &'static [Work] {
     match (kind, connections) {
         (K::Disk, 1) => &[W::ThreeFiles],
         (K::Ours, 1) => &[W::Lookup, W::Hot],
-        (K::Ours, 64) => &[W::Lookup, W::Linearizable, W::Hot, W::Uniform, W::Syncs, W::Miss, W::PlainLookup, W::Mixed],
+        (K::Ours, 64) => &[W::Lookup, W::Linearizable, W::Hot, W::Uniform, W::Batch, W::Syncs, W::Miss, W::PlainLookup, W::Mixed],
         (K::Ours, 256) => &[W::Lookup, W::Hot, W::Uniform, W::Syncs],
         (K::Ours | K::Redis, _) => &[W::Hot],
         (K::Bare | K::Nginx, 1..=256) => &[W::Lookup],

@@ -3,9 +3,10 @@
 use std::{future::Future, time::Instant};
 
 use anyhow::{Context, ensure};
+use serde_json::json;
 
 use crate::{
-    cells::{Cell, Work},
+    cells::{Cell, ORDERS, Work},
     disk,
     drive::{Ask, Driver, Sample},
     process::output,
@@ -81,6 +82,7 @@ async fn ours(ours: &Ours, driver: &Driver, cell: Cell, seconds: u32) -> anyhow:
         Work::Miss => Ask::GetInTurn("/lookup/".into(), COLD),
         Work::Hot | Work::Syncs => Ask::Get(format!("/buy/{HOT}")),
         Work::Uniform => Ask::GetAny("/buy/".into(), UNIFORM),
+        Work::Batch => return batch(ours, driver, connections, seconds).await,
         Work::PlainLookup => {
             let arguments = ["--get".to_owned(), format!("/lookup/{CACHED}")];
             return driver.loadgen(&address, &arguments, connections, seconds).await;
@@ -95,6 +97,17 @@ async fn ours(ours: &Ours, driver: &Driver, cell: Cell, seconds: u32) -> anyhow:
     };
     let load = driver.ask(&address, &ask, connections, seconds);
     if cell.work == Work::Syncs { syncs(ours, load).await } else { load.await }
+}
+
+/// Orders in requests of many. An answer says nothing of its orders to a load generator: the stock does.
+async fn batch(ours: &Ours, driver: &Driver, connections: u32, seconds: u32) -> anyhow::Result<Sample> {
+    let order = json!({"lines": [{"item_number": HOT, "quantity": 1}]});
+    let body = json!({"orders": vec![order; ORDERS]}).to_string();
+    let before = ours.stock(HOT).await?;
+    let sample = driver.ask(&ours.address(), &Ask::Post("/v1/orders:batch".into(), body), connections, seconds).await?;
+    let (sold, told) = (before - ours.stock(HOT).await?, sample.per_second * f64::from(seconds) * ORDERS as f64);
+    ensure!(sold as f64 > told * 0.95, "{sold} were sold, and {told:.0} answered");
+    Ok(Sample { per_second: sample.per_second * ORDERS as f64, ..sample })
 }
 
 /// Buys to one fdatasync of the replica that syncs most.

@@ -116,6 +116,9 @@ pub fn hold(results: &Results) -> Vec<Held> {
         held.push(Held::new(&work, "99 of 100", B::AtMost(most), "ms", p99.into_values().collect()));
     }
     held.push(Held::new("one client", "half, over 2 x disk + 0.5 ms", B::AtMost(1.0), "x", alone(results)));
+    let batched = results.figures(cell(K::Ours, W::Batch, 64), |s| Some(s.per_second));
+    let work = "stretch: buys, 100 in a request";
+    held.push(Held::new(work, "buys a second", B::AtLeast(150_000.0), "", batched.into_values().collect()));
     for (connections, least) in [(64, 20.0), (256, 80.0)] {
         let figures = results.figures(cell(K::Ours, W::Syncs, connections), |s| Some(s.per_second));
         let work = format!("buy of one item, {connections}");

@@ -64,6 +64,15 @@ impl Ours {
         self.cluster.front().trim_start_matches("http://").to_owned()
     }
 
+    /// What is left of an item, as of now.
+    ///
+    /// # Errors
+    /// When the front end does not say.
+    pub async fn stock(&self, item: u64) -> anyhow::Result<u64> {
+        let url = format!("{}/v1/items/{item}?read=linearizable", self.cluster.front());
+        Client::new().get(&url).await.json()["quantity"].as_u64().with_context(|| format!("no quantity of item {item}"))
+    }
+
     /// Starts all servers on their data, and waits until they serve.
     ///
     /// # Errors
