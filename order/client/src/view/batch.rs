@@ -61,39 +61,43 @@ fn of_order(n: usize, problem: Problem) -> Problem {
     Problem { detail, ..problem }.with("order", n)
 }
 
+#[derive(Serialize)]
+struct BatchView<'a> {
+    orders: Vec<EntryView<'a>>,
+    revision: Revision,
+}
+
+#[derive(Serialize)]
+struct EntryView<'a> {
+    status: u16,
+    idempotency_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<OrderView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Value>,
+}
+
+impl<'a> From<&'a (Key, Result<Placed, NotPlaced>)> for EntryView<'a> {
+    fn from((key, result): &'a (Key, Result<Placed, NotPlaced>)) -> Self {
+        let idempotency_key = key.text.as_str();
+        let outcome = match result {
+            Ok(placed) => order_of(&placed.answer.outcome),
+            Err(why) => Err(not_placed(why, idempotency_key)),
+        };
+        match outcome {
+            Ok(order) => Self { status: 201, idempotency_key, order: Some(order.into()), problem: None },
+            Err(problem) => {
+                Self { status: problem.status, idempotency_key, order: None, problem: Some(problem.value()) }
+            }
+        }
+    }
+}
+
 /// What became of the orders, in their order: `{"orders": [{"status", "idempotency_key", "order" or "problem"}],
 /// "revision"}`. The status and what follows are those of `POST /v1/orders` alone; the revision is the newest of them, 0
 /// without an outcome.
 pub fn batch_json(orders: &[(Key, Result<Placed, NotPlaced>)]) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        status: u16,
-        idempotency_key: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        order: Option<OrderView<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        problem: Option<Value>,
-    }
-    #[derive(Serialize)]
-    struct Batch<'a> {
-        orders: Vec<Entry<'a>>,
-        revision: Revision,
-    }
-    let entry = |(key, result): &'_ (Key, Result<Placed, NotPlaced>)| {
-        let outcome = match result {
-            Ok(placed) => order_of(&placed.answer.outcome),
-            Err(why) => Err(not_placed(why, &key.text)),
-        };
-        match outcome {
-            Ok(order) => (201, Some(order.into()), None),
-            Err(problem) => (problem.status, None, Some(problem.value())),
-        }
-    };
-    let entries = orders.iter().map(|one| {
-        let (status, order, problem) = entry(one);
-        Entry { status, idempotency_key: &one.0.text, order, problem }
-    });
-    to_json(&Batch { orders: entries.collect(), revision: newest(orders) })
+    to_json(&BatchView { orders: orders.iter().map(Into::into).collect(), revision: newest(orders) })
 }
 
 /// The newest revision that an outcome of these was decided at; 0 without one.
