@@ -8,7 +8,7 @@ mod outside;
 mod outside;
 
 use std::{
-    io::IsTerminal,
+    io::{BufWriter, IsTerminal},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub const LOG_FILE_BYTES: usize = 10 << 20;
 pub const LOG_FILES_KEPT: usize = 4;
 /// How many lines may wait for the disk. Beyond it lines are dropped: a slow disk must not stop the order path.
 pub const LOG_QUEUE_LINES: usize = 65_536;
+/// Lines that wait together go to the file in writes of at most so many bytes, or one whole line; none waits for more.
+const LOG_WRITE_BYTES: usize = 64 << 10;
 /// How long an address is waited for on which nobody listens: the near end of an outgoing connection is kept for a
 /// minute after it was closed.
 pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(65);
@@ -71,7 +73,7 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
         .lossy(true)
         .buffered_lines_limit(LOG_QUEUE_LINES)
         .thread_name("log")
-        .finish(log_file(&args.run_dir, node)?);
+        .finish(BufWriter::with_capacity(LOG_WRITE_BYTES, log_file(&args.run_dir, node)?));
     let file = tracing_subscriber::fmt::layer()
         .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
         .with_ansi(false)

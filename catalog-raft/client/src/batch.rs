@@ -1,7 +1,10 @@
-//! Natural batching: what waits while a batch is in flight goes into the next one together. No timer.
+//! Natural batching: what waits while a batch is in flight goes into the next one together. No timer decides when a batch
+//! leaves, but for the short wait of [`Limits::gather`].
 //!
 //! Used at every hop of a buy, so that requests, Raft entries and fdatasyncs grow with time and not with buys.
 //! Must not know what an item is, nor what becomes of a batch.
+
+mod gathering;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +18,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use self::gathering::Gathering;
+
 /// The bounds of a batcher. Items are counted by their weight, 1 unless it is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -24,6 +29,9 @@ pub struct Limits {
     pub batch: usize,
     /// Batches in flight; 0 counts as 1.
     pub in_flight: usize,
+    /// Whether a batch waits, for no longer than the one before it took, for those who have just had their results. For
+    /// one batch in flight.
+    pub gather: bool,
 }
 
 /// Why an item has no result.
@@ -76,7 +84,7 @@ where
         F: Fn(Vec<T>, Instant) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
     {
-        let queue = Queue { waiting: BTreeMap::new(), weight: 0, next: 0, taken: 0, closed: false };
+        let queue = Queue { waiting: BTreeMap::new(), weight: 0, next: 0, wanted: 0, taken: 0, closed: false };
         let shared =
             Arc::new(Shared { limits, queue: Mutex::new(queue), work: Notify::new(), finished: Notify::new() });
         tokio::spawn(send_batches(shared.clone(), call));
@@ -158,6 +166,8 @@ struct Queue<T, R, E> {
     /// Of all that wait.
     weight: usize,
     next: u64,
+    /// The weight at which the batcher's task is told, beyond the first that comes.
+    wanted: usize,
     /// Items in flight.
     taken: usize,
     closed: bool,
@@ -192,11 +202,12 @@ impl<T, R, E> Shared<T, R, E> {
         }
         let number = queue.next;
         queue.next += 1;
-        let was_empty = queue.waiting.is_empty();
+        let before = queue.weight;
         queue.weight += waiting.weight;
+        let enough = queue.weight >= queue.wanted && before < queue.wanted.max(1);
         queue.waiting.insert(number, waiting);
         drop(queue);
-        if was_empty {
+        if enough {
             self.work.notify_one();
         }
         Ok(Place { shared: self, number, queued: true })
@@ -219,6 +230,19 @@ impl<T, R, E> Shared<T, R, E> {
         }
         queue.taken += batch.len();
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// From now on the batcher's task is told once so much waits beyond what does. Gives how much that is.
+    fn want(&self, more: usize) -> usize {
+        let mut queue = self.lock();
+        queue.wanted = (queue.weight + more).min(self.limits.batch);
+        queue.wanted
+    }
+
+    /// Whether so much waits, or the queue shuts.
+    fn has(&self, wanted: usize) -> bool {
+        let queue = self.lock();
+        queue.weight >= wanted || queue.closed
     }
 
     fn shut(&self) {
@@ -282,9 +306,13 @@ where
     Fut: Future<Output = Result<Vec<R>, E>> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(shared.limits.in_flight.max(1)));
+    let mut gathering = Gathering::new();
     loop {
         // The slot first, the items then: the other way round makes batches of one.
         let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        if shared.limits.gather {
+            gathering.wait(&shared).await;
+        }
         let batch = loop {
             if let Some(batch) = shared.take_batch() {
                 break batch;
@@ -295,6 +323,7 @@ where
             shared.work.notified().await;
         };
         let taken = Taken { shared: shared.clone(), items: batch.len() };
+        gathering.leaves(&batch);
         let mut deadline = batch[0].deadline;
         let mut items = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());

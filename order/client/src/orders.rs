@@ -49,7 +49,7 @@ impl Orders {
             let servers = servers.clone();
             health.spawn(async move { servers.watch(index).await });
         }
-        let limits = Limits { queued: queue, batch: MAX_BATCH, in_flight: IN_FLIGHT };
+        let limits = Limits { queued: queue, batch: MAX_BATCH, in_flight: IN_FLIGHT, gather: true };
         let to = servers.clone();
         let batcher = Batcher::new(limits, move |items, deadline| {
             let servers = to.clone();

@@ -137,7 +137,9 @@ fn works(kind: Kind, connections: u32) -> &'static [Work] {
     match (kind, connections) {
         (K::Disk, 1) => &[W::ThreeFiles],
         (K::Ours, 1) => &[W::Lookup, W::Hot],
-        (K::Ours, 64) => &[W::Lookup, W::Linearizable, W::Hot, W::Uniform, W::Batch, W::Syncs, W::Miss, W::PlainLookup, W::Mixed],
+        (K::Ours, 64) => {
+            &[W::Lookup, W::Linearizable, W::Hot, W::Uniform, W::Batch, W::Syncs, W::Miss, W::PlainLookup, W::Mixed]
+        }
         (K::Ours, 256) => &[W::Lookup, W::Hot, W::Uniform, W::Syncs],
         (K::Ours | K::Redis, _) => &[W::Hot],
         (K::Bare | K::Nginx, 1..=256) => &[W::Lookup],

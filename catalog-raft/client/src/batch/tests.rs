@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::*;
 
-const LIMITS: Limits = Limits { queued: 100, batch: 64, in_flight: 1 };
+const LIMITS: Limits = Limits { queued: 100, batch: 64, in_flight: 1, gather: false };
 
 /// A call under the test's control: the items it got, their deadline, and where to put its result.
 type Call = (Vec<u32>, Instant, oneshot::Sender<Result<Vec<u32>, String>>);
@@ -159,7 +159,7 @@ proptest! {
         runtime.block_on(async move {
             let times_sent: Arc<Vec<AtomicUsize>> = Arc::new(waiters.iter().map(|_| AtomicUsize::new(0)).collect());
             let sent = times_sent.clone();
-            let batcher = Batcher::new(Limits { queued, batch, in_flight }, move |items: Vec<usize>, _| {
+            let batcher = Batcher::new(Limits { queued, batch, in_flight, gather: false }, move |items: Vec<usize>, _| {
                 assert!((1..=batch).contains(&items.len()));
                 for item in &items {
                     sent[*item].fetch_add(1, Ordering::SeqCst);
@@ -200,7 +200,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_batch_is_bounded_by_weight_and_a_heavier_item_goes_alone() {
-    let (batcher, mut calls) = controlled(Limits { queued: 10, batch: 4, in_flight: 1 });
+    let (batcher, mut calls) = controlled(Limits { queued: 10, batch: 4, in_flight: 1, gather: false });
     let weigh = |weight, item| {
         let batcher = batcher.clone();
         tokio::spawn(async move { batcher.run_weighing(weight, item, soon()).await })
@@ -226,4 +226,44 @@ async fn a_batch_is_bounded_by_weight_and_a_heavier_item_goes_alone() {
         assert_eq!(other.await.unwrap(), Ok(item));
     }
     assert_eq!(batcher.queued(), 0);
+}
+
+/// Two groups that take turns become one: a batch waits for those who have just had their results.
+#[tokio::test]
+async fn who_comes_again_at_once_is_waited_for() {
+    let (batcher, mut calls) = controlled(Limits { gather: true, ..LIMITS });
+    let first: Vec<_> = (0..3).map(|item| spawn_run(&batcher, item)).collect();
+    let (items, _, reply) = calls.recv().await.unwrap();
+    assert_eq!(items, [0, 1, 2]);
+    let others: Vec<_> = (10..15).map(|item| spawn_run(&batcher, item)).collect();
+    queued(&batcher, 5).await;
+    // So long may the next one wait, or the most that any may.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    reply.send(Ok(items)).unwrap();
+    let again: Vec<_> = (20..23).map(|item| spawn_run(&batcher, item)).collect();
+    let (items, _, reply) = calls.recv().await.unwrap();
+    assert_eq!(items, [10, 11, 12, 13, 14, 20, 21, 22]);
+    reply.send(Ok(items)).unwrap();
+    for client in first.into_iter().chain(others).chain(again) {
+        client.await.unwrap().unwrap();
+    }
+}
+
+/// Who does not come again holds nobody up for ever.
+#[tokio::test]
+async fn who_does_not_come_again_is_not_waited_for_long() {
+    let (batcher, mut calls) = controlled(Limits { gather: true, ..LIMITS });
+    let mut running = vec![spawn_run(&batcher, 0)];
+    for item in 1..10 {
+        let (items, _, reply) = calls.recv().await.unwrap();
+        running.push(spawn_run(&batcher, item));
+        queued(&batcher, 1).await;
+        reply.send(Ok(items)).unwrap();
+    }
+    let (items, _, reply) = calls.recv().await.unwrap();
+    assert_eq!(items, [9]);
+    reply.send(Ok(items)).unwrap();
+    for client in running {
+        client.await.unwrap().unwrap();
+    }
 }

@@ -19,9 +19,14 @@ fn each_order_has_its_lines_and_its_key() {
                        {"lines": [{"item_number": 4, "quantity": 1}, {"item_number": 5, "quantity": 1}]}]}"#,
     )
     .unwrap();
-    assert_eq!((orders[0].0.text.as_str(), orders[0].0.origin, &orders[0].1), ("a-1", KeyOrigin::Client, &vec![line(1, 2)]));
+    assert_eq!(
+        (orders[0].0.text.as_str(), orders[0].0.origin, &orders[0].1),
+        ("a-1", KeyOrigin::Client, &vec![line(1, 2)])
+    );
     assert_eq!((orders[1].0.origin, &orders[1].1), (KeyOrigin::Made, &vec![line(4, 1), line(5, 1)]));
-    let many = |n: usize| format!("{{\"orders\": [{}]}}", vec![r#"{"lines": [{"item_number": 1, "quantity": 1}]}"#; n].join(","));
+    let many = |n: usize| {
+        format!("{{\"orders\": [{}]}}", vec![r#"{"lines": [{"item_number": 1, "quantity": 1}]}"#; n].join(","))
+    };
     let ids: std::collections::BTreeSet<_> = parse(&many(MAX_ORDERS)).unwrap().iter().map(|(key, _)| key.id).collect();
     assert_eq!(ids.len(), MAX_ORDERS);
     assert_eq!(parse(&many(MAX_ORDERS + 1)).unwrap_err().status, 422);

@@ -1,0 +1,102 @@
+//! The wait of a batch for company.
+//!
+//! Clients that ask again as soon as they have an answer form two groups by themselves: one is under way while the other
+//! waits, and each is half of what it could be, while a batch costs the same whatever its size. Group commit knows the
+//! remedy (PostgreSQL's `commit_delay`, MySQL's `binlog_group_commit_sync_delay`): when a batch is back, the next one waits
+//! a moment for those who have just had their results, and the two groups become one. It waits no longer than that batch
+//! took, and where they do not come again, as under an open load, hardly ever.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Shared, Waiting};
+
+/// How long a batch may wait for company, at most.
+const COMPANY: Duration = Duration::from_millis(5);
+/// How many batches go without after a wait in vain; it doubles with each one more, up to the second.
+const GO_WITHOUT: (u32, u32) = (16, 1024);
+
+/// What is known of the batch before, and whether waiting pays.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    /// The batch before: its weight, and when it left.
+    sent: usize,
+    left: Instant,
+    /// How many more batches go without waiting, and how many do after the next wait in vain.
+    without: u32,
+    next_without: u32,
+}
+
+impl Gathering {
+    pub fn new() -> Self {
+        Self { sent: 0, left: Instant::now(), without: 0, next_without: GO_WITHOUT.0 }
+    }
+
+    /// A batch leaves.
+    pub fn leaves<T, R, E>(&mut self, batch: &[Waiting<T, R, E>]) {
+        self.sent = batch.iter().map(|waiting| waiting.weight).sum();
+        self.left = Instant::now();
+    }
+
+    /// Waits for company, after a batch is back.
+    pub async fn wait<T, R, E>(&mut self, shared: &Shared<T, R, E>) {
+        let Some(patience) = self.patience(self.left.elapsed()) else { return };
+        let until = Instant::now() + patience;
+        let wanted = shared.want(self.sent);
+        let enough = async {
+            while !shared.has(wanted) {
+                shared.work.notified().await;
+            }
+        };
+        let came = timeout_at(until, enough).await.is_ok();
+        let mut queue = shared.lock();
+        queue.wanted = 0;
+        self.learn(came, queue.weight > 0);
+    }
+
+    /// How long to wait after a batch that took so long; `None` for not at all.
+    fn patience(&mut self, took: Duration) -> Option<Duration> {
+        if self.without > 0 {
+            self.without -= 1;
+            return None;
+        }
+        Some(took.min(COMPANY))
+    }
+
+    /// Whether all came that were waited for, and whether anybody was held up meanwhile.
+    fn learn(&mut self, came: bool, held_up: bool) {
+        if came {
+            self.next_without = GO_WITHOUT.0;
+        } else if held_up {
+            self.without = self.next_without;
+            self.next_without = (self.next_without * 2).min(GO_WITHOUT.1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_waited_for_in_vain_is_waited_for_ever_more_rarely() {
+        let took = Duration::from_millis(3);
+        let mut gathering = Gathering::new();
+        let mut waits = Vec::new();
+        for batch in 0..5_000 {
+            if let Some(patience) = gathering.patience(took) {
+                assert_eq!(patience, took);
+                waits.push(batch);
+                gathering.learn(false, true);
+            }
+        }
+        assert_eq!(waits, [0, 17, 50, 115, 244, 501, 1_014, 2_039, 3_064, 4_089]);
+        while gathering.patience(took).is_none() {}
+        gathering.learn(true, true);
+        assert_eq!(gathering.patience(Duration::from_secs(1)), Some(COMPANY));
+        // Nobody was there to be held up: nothing is learnt.
+        gathering.learn(false, false);
+        assert!(gathering.patience(took).is_some());
+    }
+}
