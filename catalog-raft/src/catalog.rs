@@ -8,6 +8,7 @@ mod dedup;
 mod draft;
 mod items;
 mod orders;
+mod pages;
 mod restore;
 pub mod rows;
 #[cfg(test)]

@@ -6,15 +6,15 @@
 use std::{ops::Bound, sync::Arc};
 
 use catalog_client::{Item, ItemNumber, Revision};
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdSet;
 
-use super::Row;
+use super::{Row, pages::Pages};
 
 /// The items at one revision, frozen: cloned in constant time, read without a lock.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub(super) applied: Revision,
-    rows: OrdMap<ItemNumber, Kept>,
+    rows: Pages<Kept>,
     by_topic: OrdSet<(Arc<str>, ItemNumber)>,
     live: u64,
 }
@@ -44,12 +44,12 @@ impl View {
 
     /// Whether a number was ever given.
     pub fn was_ever_filled(&self) -> bool {
-        !self.rows.is_empty()
+        self.rows.len() > 0
     }
 
     /// One item.
     pub fn item(&self, item_number: ItemNumber) -> Option<&Item> {
-        match &self.rows.get(&item_number)?.row {
+        match &self.rows.get(item_number)?.row {
             Row::Live(item) => Some(item),
             Row::Withdrawn => None,
         }
@@ -72,8 +72,7 @@ impl View {
 
     fn above<'a>(&'a self, topic: Option<&str>, after: ItemNumber) -> Box<dyn Iterator<Item = &'a Item> + 'a> {
         let Some(topic) = topic else {
-            let rows = self.rows.range((Bound::Excluded(after), Bound::Unbounded));
-            return Box::new(rows.filter_map(|(_, kept)| match &kept.row {
+            return Box::new(self.rows.above(after).filter_map(|(_, kept)| match &kept.row {
                 Row::Live(item) => Some(item),
                 Row::Withdrawn => None,
             }));
@@ -86,11 +85,11 @@ impl View {
 
     /// The greatest number ever given.
     pub(super) fn greatest_number(&self) -> Option<ItemNumber> {
-        self.rows.get_max().map(|(number, _)| *number)
+        self.rows.greatest()
     }
 
     pub(super) fn was_given(&self, item_number: ItemNumber) -> bool {
-        self.rows.contains_key(&item_number)
+        self.rows.get(item_number).is_some()
     }
 
     /// Puts a row under a number that was never given.
@@ -105,7 +104,7 @@ impl View {
 
     /// A live item, to change anything but its number and topic.
     pub(super) fn item_mut(&mut self, item_number: ItemNumber) -> Option<&mut Item> {
-        match &mut self.rows.get_mut(&item_number)?.row {
+        match &mut self.rows.get_mut(item_number)?.row {
             Row::Live(item) => Some(item),
             Row::Withdrawn => None,
         }
@@ -128,7 +127,7 @@ impl View {
 
     /// Withdraws a live item; its row stays.
     pub(super) fn withdraw(&mut self, item_number: ItemNumber) {
-        let Some(kept) = self.rows.get_mut(&item_number) else {
+        let Some(kept) = self.rows.get_mut(item_number) else {
             debug_assert!(false, "only live items are withdrawn");
             return;
         };
@@ -140,7 +139,7 @@ impl View {
 
     /// A row, and its hash as it was last stored.
     pub(super) fn row_and_hash(&mut self, item_number: ItemNumber) -> Option<(&Row, &mut u128)> {
-        self.rows.get_mut(&item_number).map(|kept| (&kept.row, &mut kept.hash))
+        self.rows.get_mut(item_number).map(|kept| (&kept.row, &mut kept.hash))
     }
 }
 
