@@ -49,7 +49,6 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let data = run_dir.join(&node.name);
     let peer_listener = server::bind(&layout, &node.listen_peer).await?;
     let client_listener = server::bind(&layout, &node.listen_client).await?;
-    let first_items = items::first(&layout)?;
     let config = Arc::new(config(&layout)?);
 
     let tail = usize::try_from(layout.raft.log_cache_bytes).context("log_cache_bytes is too large")?;
@@ -65,6 +64,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     });
     let (space, figures) = (db.space().clone(), db.figures().clone());
     let state = machine.state();
+    let loaded = Arc::new(AtomicBool::new(items::check(&layout, &state)?));
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
     let network = Network(identity.clone());
@@ -74,7 +74,6 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
     let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
     let snapshots = data.join(SNAPSHOTS);
-    let loaded = Arc::new(AtomicBool::new(false));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
         raft: raft.clone(),
@@ -106,7 +105,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tokio::select! {
         result = async {
             founding::join_or_found(&raft, &identity, &layout).await?;
-            items::load_once(&raft, &reads, &proposals, first_items, &loaded).await
+            items::load_once(&raft, &reads, &proposals, &layout, &loaded).await
         } => result?,
         () = server::terminated() => {}
     }

@@ -140,7 +140,8 @@ pub enum Action {
         /// 1 to [`MAX_LINES`] lines.
         lines: Vec<Line>,
     },
-    /// Loads the first items. Does nothing unless no item was ever given.
+    /// Loads the first items, or the next part of them. Does nothing unless all of its numbers are above every number that
+    /// was ever given.
     LoadItems {
         /// The rows, their numbers distinct.
         items: Vec<NewItem>,

@@ -106,7 +106,9 @@ pub(super) fn load(view: &mut View, draft: &mut Draft, rows: &[NewItem]) -> Outc
             return Outcome::Invalid;
         }
     }
-    if view.greatest_number().is_some() {
+    // Many rows come in parts, in ascending order. So one that comes again, or late, loads nothing.
+    let least = numbers.first();
+    if view.greatest_number().is_some_and(|greatest| least.is_none_or(|least| *least <= greatest)) {
         return Outcome::Loaded(0);
     }
     for row in rows {

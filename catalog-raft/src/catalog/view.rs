@@ -47,6 +47,11 @@ impl View {
         self.rows.len() > 0
     }
 
+    /// How many numbers were ever given.
+    pub fn given(&self) -> usize {
+        self.rows.len()
+    }
+
     /// One item.
     pub fn item(&self, item_number: ItemNumber) -> Option<&Item> {
         match &self.rows.get(item_number)?.row {
@@ -93,8 +98,14 @@ impl View {
     }
 
     /// Puts a row under a number that was never given.
-    pub(super) fn insert(&mut self, item_number: ItemNumber, row: Row, hash: u128) {
-        if let Row::Live(item) = &row {
+    pub(super) fn insert(&mut self, item_number: ItemNumber, mut row: Row, hash: u128) {
+        if let Row::Live(item) = &mut row {
+            // There are far fewer topics than items: those of one topic share its text.
+            let from = (item.topic.clone(), 0);
+            let other = self.by_topic.range(from..).next().filter(|(topic, _)| *topic == item.topic);
+            if let Some((topic, _)) = other {
+                item.topic = topic.clone();
+            }
             self.by_topic.insert((item.topic.clone(), item_number));
             self.live += 1;
         }

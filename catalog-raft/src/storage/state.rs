@@ -138,6 +138,11 @@ impl State {
         (catalog.items().len(), catalog.orders(), catalog.remembered())
     }
 
+    /// Orders in the ledger.
+    pub fn orders_placed(&self) -> u64 {
+        self.read_lock().orders()
+    }
+
     /// One item, and the revision at which it was read.
     ///
     /// # Errors

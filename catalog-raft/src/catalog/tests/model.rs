@@ -129,8 +129,11 @@ impl Model {
                 Err(refusal) => refusal,
             },
             Action::PlaceOrder { lines } => self.place(version, time_ms, id, lines),
-            Action::LoadItems { items } if !self.items.is_empty() || items.is_empty() => Outcome::Loaded(0),
             Action::LoadItems { items } => {
+                let above = |new: &NewItem| self.items.keys().all(|given| *given < new.item_number);
+                if !items.iter().all(above) {
+                    return Outcome::Loaded(0);
+                }
                 for new in items {
                     let (title, topic) = (new.title.clone(), new.topic.clone());
                     let item_number = new.item_number;

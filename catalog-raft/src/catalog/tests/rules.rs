@@ -134,18 +134,27 @@ fn a_change_is_all_or_nothing() {
 }
 
 #[test]
-fn the_first_load_happens_once_and_whole() {
+fn the_first_items_are_loaded_once_part_by_part() {
     let row = |item_number| NewItem { item_number, title: "T".into(), topic: "t".into(), cost: 1, quantity: 1 };
     let mut replica = Replica::new(super::Limits::default());
     for bad in [vec![row(1), row(1)], vec![row(1), row(0)], vec![NewItem { quantity: MAX_NUMBER + 1, ..row(1) }]] {
         assert_eq!(replica.act(Action::LoadItems { items: bad }), Outcome::Invalid);
     }
     assert!(replica.catalog.items().is_empty());
-    assert_eq!(replica.act(Action::LoadItems { items: vec![row(4), row(2)] }), Outcome::Loaded(2));
-    replica.act(withdraw(2));
-    replica.act(withdraw(4));
-    assert_eq!(replica.act(Action::LoadItems { items: vec![row(7)] }), Outcome::Loaded(0));
-    assert_eq!(replica.catalog.items().len(), 0);
+    let parts = [vec![row(4), row(2)], vec![row(5), row(6)]];
+    for (part, given) in parts.iter().zip([2, 4]) {
+        // The second time it is one that was proposed twice, by two leaders.
+        for loaded in [2, 0] {
+            assert_eq!(replica.act(Action::LoadItems { items: part.clone() }), Outcome::Loaded(loaded));
+            assert_eq!(replica.catalog.items().len(), given);
+        }
+    }
+    for late in [parts[0].clone(), vec![row(3)], vec![row(6), row(7)], Vec::new()] {
+        assert_eq!(replica.act(Action::LoadItems { items: late }), Outcome::Loaded(0));
+    }
+    replica.act(withdraw(6));
+    assert_eq!(replica.act(Action::LoadItems { items: vec![row(6)] }), Outcome::Loaded(0));
+    assert_eq!(replica.catalog.items().len(), 3);
 }
 
 #[test]
