@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::Context;
 use catalog_client::client::{Catalog, Options, Peer};
-use cluster_config::{CatalogNode, Layout, server};
+use cluster_config::{
+    CatalogNode, Layout,
+    server::{self, SnapshotSignal},
+};
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use tokio::{
     sync::watch,
@@ -34,6 +37,9 @@ use crate::{
 const PURGE_TOGETHER: u64 = 4096;
 /// Entries in one message to a follower, at most; the log store bounds their bytes.
 const ENTRIES_A_MESSAGE: u64 = 1024;
+/// However many entries there are since the last snapshot, they have at least its bytes divided by this before the next:
+/// else a large ledger would be written anew for a few small entries.
+const ENTRIES_PROPORTION: u64 = 8;
 /// How often it is looked whether a snapshot is due.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// Between two tries to open a disk without space.
@@ -201,22 +207,34 @@ async fn end_with(raft: Raft) {
     }
 }
 
-/// Takes a snapshot when enough was appended since the last one, in entries or in bytes. A snapshot holds the whole
-/// ledger, so the bytes asked for grow with it: what is written for snapshots stays in proportion to the log.
+/// Takes a snapshot when enough was appended since the last one, in entries or in bytes, or when it is asked for one. A
+/// snapshot holds the whole ledger, so the bytes asked for grow with it: what is written for snapshots stays in proportion
+/// to the log.
 async fn take_snapshots(raft: Raft, log: LogStore, state: Arc<State>, layout: Layout) {
+    let mut signal = SnapshotSignal::listen();
+    let mut asked_at = None;
     let mut bytes_before = 0;
     let mut last = None;
     loop {
-        sleep(SNAPSHOT_CHECK).await;
+        tokio::select! {
+            () = sleep(SNAPSHOT_CHECK) => {}
+            () = signal.arrives() => {
+                tracing::info!("asked for a snapshot");
+                asked_at = Some(state.applied());
+            }
+        }
         let metrics = raft.metrics().borrow_watched().clone();
         let snapshot = metrics.snapshot.map_or(0, |id| id.index);
         if last != Some(snapshot) {
             last = Some(snapshot);
             bytes_before = log.bytes_appended();
         }
+        asked_at = asked_at.filter(|asked| *asked > snapshot);
         let applied = metrics.last_applied.map_or(0, |id| id.index);
         let bytes = log.bytes_appended() - bytes_before;
-        let due = applied.saturating_sub(snapshot) >= layout.raft.snapshot_entries
+        let due = asked_at.is_some()
+            || applied.saturating_sub(snapshot) >= layout.raft.snapshot_entries
+                && bytes >= state.snapshot_bytes() / ENTRIES_PROPORTION
             || bytes >= layout.raft.snapshot_bytes.max(state.snapshot_bytes());
         if due && applied > snapshot && raft.trigger().snapshot().await.is_err() {
             return;

@@ -2,6 +2,7 @@
 //!
 //! Owns opening and the format; the rooms below own one concern each.
 
+mod build;
 pub mod codec;
 pub mod db;
 mod flusher;

@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::outside::{bind, terminated};
+pub use self::outside::{SnapshotSignal, bind, terminated};
 use crate::Layout;
 
 /// A log file is put aside once it is this large, in bytes.

@@ -132,6 +132,7 @@ impl Link {
 
     async fn send_snapshot(&mut self, vote: Vote, snapshot: Snapshot) -> io::Result<Vote> {
         let mut connected = self.connect(Purpose::RaftSnapshot).await?;
+        let began = Instant::now();
         let begin = SnapshotBegin {
             vote: vote.into(),
             last_log_id: snapshot.meta.last_log_id.map(Into::into),
@@ -152,10 +153,14 @@ impl Link {
                 .await
                 .map_err(|_| timed_out("a chunk of a snapshot"))??;
         }
+        let (bytes, sent) = (snapshot.snapshot.len(), began.elapsed());
+        tracing::info!("sent a snapshot of {bytes} bytes to {} in {} ms", self.peer.name, sent.as_millis());
         frame::write_frame(&mut connected.writer, kind::SNAPSHOT_END, &[]).await?;
         let frame = timeout(INSTALL_PATIENCE, read(&mut connected, kind::SNAPSHOT_INSTALLED))
             .await
             .map_err(|_| timed_out("the installation of a snapshot"))??;
+        let installed = began.elapsed() - sent;
+        tracing::info!("{} has installed it in another {} ms", self.peer.name, installed.as_millis());
         Ok(decode::<Installed>(&frame.payload)?.vote.into())
     }
 }

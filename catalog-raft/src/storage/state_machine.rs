@@ -1,4 +1,4 @@
-//! Applies committed entries, builds and installs snapshots: what openraft asks of a state machine.
+//! Applies committed entries, has snapshots built and installed: what openraft asks of a state machine.
 //!
 //! Each stretch of entries is one WriteBatch: changes, orders, dedup records and `last_applied` together, unsynced.
 //! It goes into the same WAL behind the entries themselves, so the state on disk is never ahead of the log.
@@ -7,30 +7,30 @@ use std::{
     collections::HashMap,
     fs, io,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use catalog_client::{Order, OrderId, mutant::Mutant};
 use futures::{Stream, StreamExt};
 use openraft::{
-    EntryPayload, RaftSnapshotBuilder,
+    EntryPayload,
     storage::{EntryResponder, RaftStateMachine},
 };
 use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use super::{
+    build::{self, Current, SnapshotBuilder, Source, Written, freeze},
     codec::to_bytes,
     db::Db,
     install,
     keys::{CF_STATE, STATE_APPLIED},
-    snapshot::{self, Header, SnapshotFile, SnapshotWriter},
-    state::{Applied, DiskLedger, State, family, put_row},
+    snapshot::{self, SnapshotFile},
+    state::{Applied, DiskLedger, State, put_row},
 };
 use crate::{
     blocking,
-    catalog::rows::Table,
     figures::Point,
     raft::{Answers, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
@@ -42,8 +42,6 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Entries that go into one write at most.
 const WRITE_TOGETHER: usize = 64;
 
-type Written = (Header, SnapshotFile);
-type Current = Arc<Mutex<Option<Written>>>;
 type Item = EntryResponder<TypeConfig>;
 
 /// The one who applies.
@@ -79,7 +77,11 @@ impl StateMachine {
         install::resume(&db, newest.as_ref().map(|(_, file)| file))?;
         let (state, applied) = State::open(db)?;
         state.set_snapshot_bytes(newest.as_ref().map_or(0, |(_, file)| file.len()));
-        Ok(Self { state: Arc::new(state), applied, folder, current: Arc::new(Mutex::new(newest)), ahead: Ahead::Idle })
+        if let Some((_, file)) = &newest {
+            build::verify_meanwhile(file);
+        }
+        let current = Current::new(newest);
+        Ok(Self { state: Arc::new(state), applied, folder, current, ahead: Ahead::Idle })
     }
 
     /// The state, to be read by others.
@@ -208,21 +210,19 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.state.set_snapshot_bytes(file.len());
         // One that is being written is older than this.
         self.ahead = Ahead::Idle;
-        *lock(&self.current) = Some((header, file));
+        self.current.replace((header, file));
         tracing::info!("installed: at revision {}", self.applied.revision());
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let current = lock(&self.current).clone();
-        Ok(current.map(|(header, file)| Snapshot { meta: header.meta(), snapshot: file }))
+        Ok(self.current.get().map(|(header, file)| Snapshot { meta: header.meta(), snapshot: file }))
     }
 }
 
 impl StateMachine {
     fn builder(&self, source: Source) -> SnapshotBuilder {
-        let (state, folder, current) = (self.state.clone(), self.folder.clone(), self.current.clone());
-        SnapshotBuilder { source: Some(source), state, folder, current }
+        SnapshotBuilder::new(source, self.state.clone(), self.folder.clone(), self.current.clone())
     }
 
     async fn begin_ahead(&self) -> Ahead {
@@ -235,105 +235,4 @@ impl StateMachine {
             Ahead::Failed(Instant::now())
         }
     }
-}
-
-/// Gives a snapshot of the moment at which it was made.
-#[derive(Debug)]
-pub struct SnapshotBuilder {
-    source: Option<Source>,
-    state: Arc<State>,
-    folder: PathBuf,
-    current: Current,
-}
-
-#[derive(Debug)]
-enum Source {
-    Whole(Box<Written>),
-    Writing(oneshot::Receiver<io::Result<Written>>),
-}
-
-/// Takes a frozen view before it returns: nothing that is applied later is in it. The file is written by a thread of its
-/// own, because RocksDB's view borrows the database.
-#[cfg(not(feature = "simulation"))]
-async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Result<Written>> {
-    let (frozen, is_frozen) = oneshot::channel();
-    let (done, written) = oneshot::channel();
-    let (db, target) = (db.clone(), folder.to_owned());
-    let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
-        // Nobody waits for either any more when Raft shuts down.
-        let _ = done.send(write_snapshot(&db, &target, || frozen.send(()).unwrap_or_default()));
-    });
-    if let Err(error) = spawned {
-        super::db::fatal("no thread for a snapshot", &error);
-    }
-    let _ = is_frozen.await;
-    written
-}
-
-/// In a simulation, without a thread: it is written at once, and known to be written later.
-#[cfg(feature = "simulation")]
-async fn freeze(db: &Db, folder: &std::path::Path) -> oneshot::Receiver<io::Result<Written>> {
-    let (done, written) = oneshot::channel();
-    let result = write_snapshot(db, folder, || ());
-    tokio::spawn(async move {
-        crate::simulation::work_time().await;
-        let _ = done.send(result);
-    });
-    written
-}
-
-impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
-    type SnapshotData = SnapshotFile;
-
-    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let (header, file) = match self.source.take() {
-            Some(Source::Whole(written)) => *written,
-            Some(Source::Writing(written)) => written.await.map_err(io::Error::other)??,
-            None => return Err(io::Error::other("a builder builds one snapshot")),
-        };
-        tracing::info!("snapshot of {} bytes up to {:?}", file.len(), header.last_log_id);
-        let newest = {
-            let mut current = lock(&self.current);
-            // One that was received and installed meanwhile may be newer: the log is purged up to that one.
-            match &*current {
-                Some((newer, its_file)) if newer.last_log_id > header.last_log_id => its_file.clone(),
-                _ => {
-                    *current = Some((header.clone(), file.clone()));
-                    file.clone()
-                }
-            }
-        };
-        self.state.set_snapshot_bytes(newest.len());
-        // The older ones go only now that this one is durable under its name.
-        snapshot::remove_older(&self.folder, &newest)?;
-        Ok(Snapshot { meta: header.meta(), snapshot: file })
-    }
-}
-
-fn write_snapshot(db: &Db, folder: &std::path::Path, frozen: impl FnOnce()) -> io::Result<(Header, SnapshotFile)> {
-    let view = db.raw().snapshot();
-    frozen();
-    // What it stands for comes out of the same view as the rows.
-    let applied = match view.get_cf(db.cf(CF_STATE), STATE_APPLIED).map_err(io::Error::other)? {
-        Some(bytes) => super::codec::from_bytes(&bytes)?,
-        None => Applied::default(),
-    };
-    let mut header = Header::new(&applied);
-    if Mutant::SnapshotOlderMeta.is_on()
-        && let Some(id) = &mut header.last_log_id
-    {
-        id.index = id.index.saturating_sub(1);
-    }
-    let mut writer = SnapshotWriter::begin(folder, header.clone())?;
-    for table in [Table::Items, Table::Orders, Table::Dedup] {
-        for row in view.iterator_cf(db.cf(family(table)), rocksdb::IteratorMode::Start) {
-            let (key, value) = row.map_err(io::Error::other)?;
-            writer.row(table, &key, &value)?;
-        }
-    }
-    Ok((header, writer.finish()?))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().expect("no holder of this lock can panic")
 }

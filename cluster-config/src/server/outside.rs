@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
 
@@ -82,5 +82,26 @@ pub async fn terminated() {
     tokio::select! {
         _ = term.recv() => tracing::info!("SIGTERM received"),
         _ = int.recv() => tracing::info!("SIGINT received"),
+    }
+}
+
+/// SIGUSR1, by which an operator asks a catalog for a snapshot.
+#[derive(Debug)]
+pub struct SnapshotSignal(Option<Signal>);
+
+impl SnapshotSignal {
+    /// Listens from now on; before, the signal ends the process.
+    pub fn listen() -> Self {
+        Self(signal(SignalKind::user_defined1()).ok())
+    }
+
+    /// Returns when it arrives. May be dropped and called again.
+    pub async fn arrives(&mut self) {
+        match &mut self.0 {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
     }
 }

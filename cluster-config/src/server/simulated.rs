@@ -17,3 +17,19 @@ pub async fn bind(_layout: &Layout, address: &str) -> anyhow::Result<TcpListener
 pub async fn terminated() {
     std::future::pending().await
 }
+
+/// The signal that asks for a snapshot, which never comes.
+#[derive(Debug)]
+pub struct SnapshotSignal;
+
+impl SnapshotSignal {
+    /// Listens for nothing.
+    pub fn listen() -> Self {
+        Self
+    }
+
+    /// Never returns.
+    pub async fn arrives(&mut self) {
+        std::future::pending().await
+    }
+}
