@@ -11,7 +11,7 @@ use catalog_client::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::{state::State, upstream::Upstream};
+use crate::{feed::Feed, state::State, upstream::Upstream};
 
 /// How often a ReadIndex revision is asked for.
 const PROOF_EVERY: Duration = Duration::from_millis(200);
@@ -22,11 +22,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Follows the catalog for as long as the process runs. `freshness`: how old a default read may be.
-pub async fn run(catalog: Catalog, upstream: Arc<Upstream>, freshness: Duration) {
+/// What comes goes to the cache first, then to `feed`.
+pub async fn run(catalog: Catalog, upstream: Arc<Upstream>, feed: Arc<Feed>, freshness: Duration) {
     let position = begin(&upstream).await;
+    feed.restart(position);
     tracing::info!(position, "ready: the cache follows the catalog from here");
     let proofs = prove(&upstream, freshness);
-    let changes = follow(catalog, upstream.state(), position);
+    let changes = follow(catalog, upstream.state(), &feed, position);
     tokio::join!(proofs, changes);
 }
 
@@ -72,7 +74,7 @@ async fn prove(upstream: &Upstream, freshness: Duration) {
     }
 }
 
-async fn follow(catalog: Catalog, state: &State, from: Revision) {
+async fn follow(catalog: Catalog, state: &State, feed: &Feed, from: Revision) {
     let mut watch = Watch::new(catalog.clone(), Some(from));
     let mut log = DropLog::new();
     loop {
@@ -83,12 +85,14 @@ async fn follow(catalog: Catalog, state: &State, from: Revision) {
             }
             Update::Events { upto, events, .. } => {
                 let dropped = state.apply(&events, upto);
+                feed.publish(&events, upto);
                 log.add(dropped, upto);
             }
             Update::Compacted { oldest } => {
                 let position = oldest.max(state.coherence().need(0));
                 tracing::warn!(oldest, position, "compacted: everything cached is dropped");
                 state.restart(position);
+                feed.restart(position);
                 watch.restart(Some(position));
             }
             Update::Disconnected { replica, reason } => {

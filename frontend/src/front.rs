@@ -11,10 +11,16 @@ use order_client::{Orders, Server};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{follow, metrics::Refusals, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes};
+use crate::{
+    feed::Feed, follow, metrics::Refusals, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes,
+};
 
-/// Clients that may watch at a time, each with a stream of its own from a replica.
-pub const MAX_WATCHERS: usize = 256;
+/// Clients that may watch at a time. They share one stream from a replica, so that each costs no more than its connection:
+/// see docs/growth.md for how much that is.
+pub const MAX_WATCHERS: usize = 2048;
+/// Those of them that may have a stream of their own from a replica, because they are behind: replicas have 1,024
+/// connections each, for each other too.
+const MAX_BEHIND: usize = 256;
 
 /// What every request needs. One for the process.
 #[derive(Debug)]
@@ -31,8 +37,12 @@ pub struct Front {
     pub writes: Writes,
     /// The values of `Cache-Status`.
     pub cache_status: CacheStatus,
+    /// The changes of late.
+    pub feed: Arc<Feed>,
     /// Places for watchers.
     pub watchers: Arc<Semaphore>,
+    /// Places for those of them that are behind.
+    pub behind: Arc<Semaphore>,
     /// Connections of clients.
     pub connections: Level,
     /// Refusals since the start, by reason.
@@ -54,12 +64,15 @@ impl Front {
         let orders = Orders::new(node.to_owned(), servers.collect(), layout.queue);
         let state = Arc::new(State::new(layout.cache.then_some(layout.cache_entries), layout.freshness));
         let upstream = Upstream::new(catalog.clone(), state.clone());
-        tokio::spawn(follow::run(catalog.clone(), upstream.clone(), layout.freshness));
+        let feed = Arc::<Feed>::default();
+        tokio::spawn(follow::run(catalog.clone(), upstream.clone(), feed.clone(), layout.freshness));
         Arc::new(Self {
             node: node.to_owned(),
             writes: Writes::new(catalog.clone(), orders, state, layout.queue),
             cache_status: CacheStatus::new(node),
+            feed,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            behind: Arc::new(Semaphore::new(MAX_BEHIND)),
             connections: Level::default(),
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),

@@ -7,6 +7,7 @@
 mod api;
 pub mod cache;
 pub mod coherence;
+mod feed;
 mod follow;
 pub mod front;
 mod invalidation;

@@ -1,6 +1,10 @@
-//! `/v1/watch`: the catalog's changes as Server-Sent Events, each client on a stream of its own.
+//! `/v1/watch`: the catalog's changes as Server-Sent Events.
+//!
+//! All clients share what the front end itself follows, as long as they keep up with it. One that begins further back, or
+//! has fallen behind, gets a stream of its own from a replica until it is there, or until the replica says that its
+//! position is no longer kept.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use catalog_client::{
@@ -11,11 +15,12 @@ use futures::{Stream, stream};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::request::{Incoming, revision};
 use crate::{
+    feed::{Follower, message},
     front::{Front, MAX_WATCHERS},
     reply::{self, CutShort, Refused, Reply},
 };
@@ -24,10 +29,12 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(1);
 /// How long changes are held for the cache to have seen them too.
 const HOLD: Duration = Duration::from_secs(1);
+/// Between two looks at the feed: what a thousand clients cost is bounded, however fast changes come.
+const PACE: Duration = Duration::from_millis(10);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Begins a stream, once a replica has said that it can.
-pub(super) async fn stream(front: &std::sync::Arc<Front>, request: Incoming) -> Result<Reply, Refused> {
+/// Begins a stream, once it is known that it can be.
+pub(super) async fn stream(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> {
     request.allow(&["GET"])?;
     let query = request.query(&["after"])?;
     // A client that resumes sends its old URL with the newer header.
@@ -50,47 +57,91 @@ pub(super) async fn stream(front: &std::sync::Arc<Front>, request: Incoming) -> 
 
 /// One client's stream.
 struct Watching {
-    front: std::sync::Arc<Front>,
-    watch: Watch,
+    front: Arc<Front>,
+    follower: Follower,
+    /// Its own stream, while it is behind what the feed keeps.
+    own: Option<Own>,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
     /// Up to where everything has been said.
     position: Revision,
-    silent_since: Instant,
+    /// When something was last said.
+    said: Instant,
     ended: bool,
     _place: OwnedSemaphorePermit,
 }
 
-impl Watching {
-    fn new(front: std::sync::Arc<Front>, after: Option<Revision>, place: OwnedSemaphorePermit) -> Self {
-        Self {
-            watch: Watch::new(front.catalog.clone(), after),
-            front,
-            ready: VecDeque::new(),
-            position: after.unwrap_or(0),
-            silent_since: Instant::now(),
-            ended: false,
-            _place: place,
+/// A stream from a replica.
+struct Own {
+    watch: Watch,
+    /// Replicas bound their connections, and serve each other by the same port.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Own {
+    fn new(front: &Front, after: Option<Revision>) -> Self {
+        Self { watch: Watch::new(front.catalog.clone(), after), place: None }
+    }
+
+    /// The next update. May be dropped at any await and called again.
+    async fn next(&mut self, front: &Front) -> Update {
+        if self.place.is_none() {
+            self.place = front.behind.clone().acquire_owned().await.ok();
         }
+        self.watch.next().await
+    }
+}
+
+/// What has happened.
+enum Step {
+    /// Ready-made messages, up to a position.
+    Made(Vec<Bytes>, Revision),
+    /// An update of its own stream.
+    Own(Update),
+    /// The feed no longer keeps its position.
+    Behind,
+}
+
+impl Watching {
+    fn new(front: Arc<Front>, after: Option<Revision>, place: OwnedSemaphorePermit) -> Self {
+        let follower = front.feed.follow();
+        let stream = front.state().stream();
+        // With its stream cut, the front end does not know what the present is.
+        let is_known = stream.live && stream.begun;
+        let position = after.unwrap_or_else(|| follower.upto());
+        let shares = is_known && follower.since(position).is_some();
+        let own = (!shares).then(|| Own::new(&front, after));
+        let (ready, said) = (VecDeque::new(), Instant::now());
+        Self { front, follower, own, ready, position, said, ended: false, _place: place }
     }
 
     /// Waits for the first stretch of history, and opens with a bookmark where it ends.
     async fn begin(&mut self, deadline: Instant) -> Result<(), Refused> {
+        if self.own.is_none() {
+            // What the feed has makes the beginning, and it is there already.
+            if let Some(stretch) = self.follower.since(self.position) {
+                self.made(stretch.messages, stretch.upto);
+            }
+            if self.ready.is_empty() {
+                self.bookmark();
+            }
+            return Ok(());
+        }
         loop {
-            match timeout_at(deadline, self.watch.next()).await {
-                Ok(Update::Events { upto, events, .. }) => {
-                    self.take(events, upto).await;
+            match timeout_at(deadline, self.step()).await {
+                Ok(Step::Own(Update::Compacted { oldest })) => {
+                    let detail = "this revision is no longer kept: reload, then watch from a newer one";
+                    let problem = catalog_client::problem::Problem::new(410, "compacted", detail);
+                    return Err(problem.with("oldest", oldest).into());
+                }
+                Ok(Step::Own(Update::Connected { .. } | Update::Disconnected { .. })) => {}
+                Ok(step) => {
+                    self.take(step).await;
                     if self.ready.is_empty() {
                         self.bookmark();
                     }
                     return Ok(());
                 }
-                Ok(Update::Compacted { oldest }) => {
-                    let detail = "this revision is no longer kept: reload, then watch from a newer one";
-                    let problem = catalog_client::problem::Problem::new(410, "compacted", detail);
-                    return Err(problem.with("oldest", oldest).into());
-                }
-                Ok(Update::Connected { .. } | Update::Disconnected { .. }) => {}
                 Err(_) => {
                     return Err(Refused::new(503, "unavailable", "no replica sent changes in time: try again later"));
                 }
@@ -112,35 +163,63 @@ impl Watching {
             if self.ended {
                 return None;
             }
-            let idle = self.silent_since + IDLE;
-            let update = tokio::select! {
+            let idle = self.said + IDLE;
+            let step = tokio::select! {
                 () = stopping.cancelled() => return None,
-                update = timeout_at(idle, self.watch.next()) => update,
+                step = timeout_at(idle, self.step()) => step,
             };
-            match update {
-                Ok(Update::Events { upto, events, .. }) => self.take(events, upto).await,
-                Ok(Update::Compacted { oldest }) => self.compacted(oldest),
-                Ok(Update::Connected { .. } | Update::Disconnected { .. }) => {}
-                Err(_) => {}
+            if let Ok(step) = step {
+                self.take(step).await;
             }
             if self.ready.is_empty() && Instant::now() >= idle {
                 self.bookmark();
             }
         }
-        self.silent_since = Instant::now();
+        self.said = Instant::now();
         self.ready.pop_front()
+    }
+
+    /// Waits for whatever happens next. May be dropped at any await and called again.
+    async fn step(&mut self) -> Step {
+        if let Some(own) = &mut self.own {
+            return Step::Own(own.next(&self.front).await);
+        }
+        sleep_until(self.said + PACE).await;
+        self.follower.moved(self.position).await;
+        match self.follower.since(self.position) {
+            Some(stretch) => Step::Made(stretch.messages, stretch.upto),
+            None => Step::Behind,
+        }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Made(messages, upto) => self.made(messages, upto),
+            Step::Own(Update::Events { upto, events, .. }) => self.own_events(events, upto).await,
+            Step::Own(Update::Compacted { oldest }) => self.compacted(oldest),
+            Step::Own(Update::Connected { .. } | Update::Disconnected { .. }) => {}
+            Step::Behind => self.own = Some(Own::new(&self.front, Some(self.position))),
+        }
+    }
+
+    /// What comes from the feed is in the cache already, so nothing older is answered after it.
+    fn made(&mut self, messages: Vec<Bytes>, upto: Revision) {
+        self.ready.extend(messages);
+        self.position = upto;
     }
 
     /// Makes a stretch of history ready. What a client learns here counts as answered: nothing older follows on
     /// this front end.
-    async fn take(&mut self, events: Vec<Event>, upto: Revision) {
+    async fn own_events(&mut self, events: Vec<Event>, upto: Revision) {
         if let Some(last) = events.last() {
             self.front.state().settle(last.revision, Instant::now() + HOLD).await;
         }
-        for event in &events {
-            self.ready.push_back(message("change", event.revision, &items::event_json(event)));
-        }
+        let messages = events.iter().map(|event| message("change", event.revision, &items::event_json(event)));
+        self.ready.extend(messages);
         self.position = upto;
+        if self.follower.since(upto).is_some() {
+            self.own = None;
+        }
     }
 
     fn bookmark(&mut self) {
@@ -152,24 +231,5 @@ impl Watching {
         let data = format!("{{\"oldest\":{oldest}}}");
         self.ready.push_back(message("compacted", self.position, data.as_bytes()));
         self.ended = true;
-    }
-}
-
-/// One message of the stream. JSON has no line breaks, so its data is one line.
-fn message(event: &str, id: Revision, data: &[u8]) -> Bytes {
-    let mut text = format!("id: {id}\nevent: {event}\ndata: ").into_bytes();
-    text.extend_from_slice(data);
-    text.extend_from_slice(b"\n\n");
-    text.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_three_lines_and_an_empty_one() {
-        let expected = "id: 7\nevent: bookmark\ndata: {\"revision\":7}\n\n";
-        assert_eq!(message("bookmark", 7, b"{\"revision\":7}"), expected);
     }
 }
