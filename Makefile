@@ -23,6 +23,10 @@ ONLY ?=
 # How often `make bench` measures each figure (3), for SECONDS (5), and how often it has the leader go (20).
 ROUNDS ?=
 TIMES ?=
+# How far `make growth` goes, which measures each figure twice for 3 s.
+ITEMS ?=
+ORDERS ?=
+WATCHERS ?=
 # How `make microbench` builds: dist, or dev.
 PROFILE ?=
 # `loadgen` drives by it what wrk would.
@@ -35,7 +39,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench bench-peers microbench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -126,6 +130,12 @@ bench: tools ## measures the store and its peers in one run [ROUNDS=3 SECONDS=5 
 
 bench-peers: ## installs the peers of make bench that are missing
 	@.ci/peers
+
+growth: tools ## measures the store as it grows: items, orders, clients, watchers [ITEMS=1000000 ORDERS=10000000 WATCHERS=1000 ROUNDS=2 SECONDS=3 ONLY=items,orders,...]
+	@.ci/with-target .ci/build $(BUILT)-dist --profile dist
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/growth \
+		--rounds '$(or $(ROUNDS),2)' --seconds '$(or $(SECONDS),3)' $(if $(ITEMS),--items '$(ITEMS)') \
+		$(if $(ORDERS),--orders '$(ORDERS)') $(if $(WATCHERS),--watchers '$(WATCHERS)') $(if $(ONLY),--only '$(ONLY)')
 
 # Of what ships by default, which compiles RocksDB for it once more; PROFILE=dev is a quick look at what tests run.
 microbench: tools ## what parts cost alone: apply, codecs, log store, cache [PROFILE=dev ONLY=apply]

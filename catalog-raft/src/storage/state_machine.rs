@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use catalog_client::{Order, OrderId, mutant::Mutant};
+use catalog_client::{Order, OrderId};
 use futures::{Stream, StreamExt};
 use openraft::{
     EntryPayload,

@@ -55,7 +55,8 @@ pub struct Held {
 }
 
 impl Held {
-    fn new(work: &str, what: impl Into<String>, bound: Bound, unit: &'static str, values: Vec<f64>) -> Self {
+    /// Holds values against their target.
+    pub fn new(work: &str, what: impl Into<String>, bound: Bound, unit: &'static str, values: Vec<f64>) -> Self {
         let figure = Spread::of(values);
         let met = |yes: bool| if yes { Verdict::Met } else { Verdict::Missed };
         let verdict = match (figure, bound) {

@@ -9,7 +9,7 @@ use bench::{
     chart,
     drive::{Driver, Sample},
     faults::{self, Way},
-    idle,
+    idle, machine,
     measure::{measure, warm_up},
     process::Folder,
     results::{Results, Run},
@@ -17,10 +17,6 @@ use bench::{
     targets,
 };
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// Processes that want a core before the run has begun, for each core there is, from which on figures mean little.
-const BUSY: f64 = 0.5;
 
 /// Measures the store and its peers under the same loads, in one run.
 #[derive(Debug, Parser)]
@@ -51,30 +47,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    cluster_config::server::raise_file_limit();
-    // One thread: what this program does between figures is taken from nobody.
-    let done =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime").and_then(|runtime| {
-            let done = runtime.block_on(async {
-                let (mut interrupt, mut terminate) =
-                    (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-                tokio::select! {
-                    done = run(&args) => done,
-                    // What runs ends as it is dropped, processes and all.
-                    _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-                    _ = terminate.recv() => Err(anyhow::anyhow!("told to end")),
-                }
-            });
-            runtime.shutdown_background();
-            done
-        });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    machine::run("bench", run(&args))
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
@@ -95,10 +68,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let mut systems = Systems::new(folder, programs.clone());
     let driver = Driver::new(systems.folder.clone(), programs.join("loadgen"), !args.loadgen);
     let cores = std::thread::available_parallelism()?.get();
-    let load = load_average().unwrap_or_default();
-    if load > cores as f64 * BUSY {
-        eprintln!("this machine is busy with other things (load {load:.1}): figures will be low, and ratios rough");
-    }
+    let load = machine::warn_if_busy();
     let how = Run { rounds: args.rounds, seconds: args.seconds, driver: driver.name(), cores, load };
     let mut results = Results::default();
     for kind in Kind::ALL {
@@ -124,11 +94,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     chart::draw(&results, &svg)?;
     println!("written: {}, {}", json.display(), svg.display());
     Ok(())
-}
-
-/// Processes that ran or wanted to, on average over the last minute.
-fn load_average() -> Option<f64> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 async fn rounds(

@@ -46,12 +46,7 @@ impl Ours {
     /// # Panics
     /// When it does not come up.
     pub async fn set_up() -> Self {
-        let mut items = "item_number,title,topic,cost,quantity\n".to_owned();
-        for item in 1..=ITEMS {
-            // Writing to a string cannot fail.
-            let _ = writeln!(items, "{item},A book of some length: {item},Topic_{},50,{STOCK}", item % 100);
-        }
-        let cluster = TestCluster::start("bench", Options::new().quiet().items_csv(items)).await;
+        let cluster = TestCluster::start("bench", Options::new().quiet().items_csv(items_csv(ITEMS))).await;
         let http = Client::new();
         let url = format!("{}/lookup/{CACHED}", cluster.front());
         http.get(&url).await.expect(200);
@@ -103,6 +98,16 @@ impl Ours {
         .await
         .context("stopping our cluster")?
     }
+}
+
+/// So many items as the CSV that a layout names, each with a stock of [`STOCK`].
+pub fn items_csv(count: u64) -> String {
+    let mut items = "item_number,title,topic,cost,quantity\n".to_owned();
+    for item in 1..=count {
+        // Writing to a string cannot fail.
+        let _ = writeln!(items, "{item},A book of some length: {item},Topic_{},50,{STOCK}", item % 100);
+    }
+    items
 }
 
 fn page_of(answer: &Answer) -> Page {
