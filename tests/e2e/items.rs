@@ -1,7 +1,7 @@
 //! `/v1/items`: adding, reading, changing and withdrawing, under conditions, page by page.
 
 use serde_json::{Value, json};
-use tests::{Answer, Options, Request, Shared, TestCluster};
+use tests::{Answer, Options, Request, Shared, TestCluster, eventually};
 
 use crate::shop::Shop;
 
@@ -192,4 +192,40 @@ async fn a_list_beyond_ten_thousand_items_is_streamed() {
     let found = shop.get("/search/topic_3").await.expect(200).json();
     assert_eq!(found.as_array().map(Vec::len), Some(1436));
     shop.warm("/search/topic_3").await;
+}
+
+/// Ten thousand rows are one part. The replicas are killed while parts are loaded: whoever leads then goes on where it
+/// stopped, and every item is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_first_items_are_loaded_in_parts_whatever_happens_meanwhile() {
+    const ITEMS: u64 = 100_000;
+    let mut csv = "item_number,title,topic,cost,quantity\n".to_owned();
+    for n in (1..=ITEMS).rev() {
+        csv += &format!("{n},Title {n},topic_{},1,{}\n", n % 7, n + 5);
+    }
+    let cluster = TestCluster::prepare("many-items", &Options::new().quiet().items_csv(csv)).await;
+    for node in cluster.catalogs() {
+        cluster.launch(&node);
+    }
+    let interrupted = eventually("some are loaded", || async {
+        let items = cluster.try_status("catalog-1").await?.items;
+        anyhow::ensure!(items > 0, "none");
+        Ok(items)
+    })
+    .await;
+    cluster.kill_at_once(&cluster.catalogs());
+    println!("killed after {interrupted} of {ITEMS} items");
+    cluster.start_all().await.expect("all serve");
+    let shop = Shop::new(&cluster);
+    cluster.wait_equal_hashes().await;
+    assert_eq!(cluster.status("catalog-1").await.items, ITEMS);
+    for n in [1, 10_000, 10_001, 55_555, ITEMS] {
+        assert_eq!(shop.stock(n).await, n + 5);
+    }
+    let added = shop.post("/v1/items", json!({"title": "One more", "topic": "t", "cost": 1, "quantity": 1})).await;
+    assert_eq!(added.expect(201).json()["item_number"], ITEMS + 1);
+    cluster.kill_at_once(&cluster.catalogs());
+    cluster.start_all().await.expect("all serve");
+    cluster.wait_equal_hashes().await;
+    assert_eq!(cluster.status("catalog-1").await.items, ITEMS + 1);
 }

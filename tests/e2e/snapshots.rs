@@ -85,3 +85,27 @@ async fn all_replicas_restart_from_snapshot_and_log() {
     assert_eq!(cluster.wait_equal_hashes().await.1, hash);
     assert_eq!(shop.stock(4).await, 9);
 }
+
+/// SIGUSR1 asks a replica for a snapshot, long before one is due, and nothing else comes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_taken_when_it_is_asked_for() {
+    let cluster = TestCluster::start("snapshot-asked", Options::new()).await;
+    let shop = Shop::new(&cluster);
+    assert_eq!(shop.buy(1).await.text(), BOUGHT);
+    let leader = cluster.leader().await;
+    let before = cluster.status(&leader).await;
+    assert_eq!(before.snapshot, 0);
+    let pid = cluster.cluster.pid(&leader).expect("the leader runs");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).expect("it can be signalled");
+    eventually("a snapshot of all that was there", || async {
+        let status = cluster.try_status(&leader).await?;
+        anyhow::ensure!(status.snapshot >= before.applied, "{status:?}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(shop.buy(1).await.text(), BOUGHT);
+    cluster.kill(&leader).await;
+    cluster.restart(&leader).await;
+    cluster.wait_equal_hashes().await;
+}
