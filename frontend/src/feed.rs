@@ -17,8 +17,10 @@ use tokio::sync::watch;
 const KEPT_BYTES: usize = 16 << 20;
 /// What a message costs beside its text, in bytes.
 const MESSAGE_BYTES: usize = 64;
-/// The most messages that a watcher takes at once.
+/// The most messages that a watcher takes at once, and the bytes with which it has enough: one that does not read keeps no
+/// more than that.
 const TOGETHER: usize = 256;
+const TOGETHER_BYTES: usize = 64 << 10;
 
 /// The changes of late. One for the process.
 #[derive(Debug)]
@@ -127,15 +129,22 @@ impl Follower {
         self.feed.lock().upto
     }
 
-    /// What follows on `position`, at most [`TOGETHER`] messages; nothing yet for a position that is ahead. `None` when
-    /// something of it is not kept.
+    /// What follows on `position`, at most [`TOGETHER`] messages and little more than [`TOGETHER_BYTES`]; nothing yet for a
+    /// position that is ahead. `None` when something of it is not kept.
     pub fn since(&self, position: Revision) -> Option<Stretch> {
         let kept = self.feed.lock();
         if position < kept.floor {
             return None;
         }
         let from = kept.messages.partition_point(|(revision, _)| *revision <= position);
-        let messages: Vec<_> = kept.messages.range(from..).take(TOGETHER).map(|(_, message)| message.clone()).collect();
+        let mut bytes = 0;
+        let has_room = |(_, message): &&(Revision, Bytes)| {
+            let has_room = bytes < TOGETHER_BYTES;
+            bytes += message.len();
+            has_room
+        };
+        let next = kept.messages.range(from..).take(TOGETHER).take_while(has_room);
+        let messages: Vec<_> = next.map(|(_, message)| message.clone()).collect();
         let all = from + messages.len() == kept.messages.len();
         let upto = if all { kept.upto } else { kept.messages[from + messages.len() - 1].0 };
         Some(Stretch { upto: upto.max(position), messages })
@@ -248,8 +257,13 @@ mod tests {
             assert!(feed.lock().bytes <= KEPT_BYTES);
         }
         assert_eq!(follower.since(0), None);
-        let floor = feed.lock().floor;
-        assert!(floor > 20 && follower.since(floor).unwrap().upto == 39);
+        let mut position = feed.lock().floor;
+        assert!(position > 20);
+        while position < 39 {
+            // Each has enough with one.
+            assert_eq!(ids(&follower.since(position).unwrap()), [position + 1]);
+            position += 1;
+        }
         // One that alone is too long is not kept either.
         feed.publish(&[event(40, &"t".repeat(KEPT_BYTES + 1))], 40);
         assert_eq!((follower.since(39), feed.lock().messages.len()), (None, 0));

@@ -63,7 +63,8 @@ fn main() -> ExitCode {
 
 impl Args {
     fn plan(&self) -> Plan {
-        let items = std::iter::successors(Some(1_000), |count| Some(count * 10)).take_while(|count| *count < self.items);
+        let items =
+            std::iter::successors(Some(1_000), |count| Some(count * 10)).take_while(|count| *count < self.items);
         let mut items: Vec<u64> = items.collect();
         items.push(self.items);
         items.dedup();

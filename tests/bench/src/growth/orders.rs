@@ -9,13 +9,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tests::load::connection::Connection;
 use tokio::task::JoinSet;
 
-use super::{
-    CONNECTIONS, Load, Plan, compare, grouped,
-    items::START,
-    ledger::place,
-    report::Report,
-    store::Store,
-};
+use super::{CONNECTIONS, Load, Plan, compare, grouped, items::START, ledger::place, report::Report, store::Store};
 use crate::{
     drive::{Ask, Driver},
     targets::{Bound, Held},
@@ -111,7 +105,11 @@ async fn starts(report: &mut Report, store: &Store, count: u64) -> anyhow::Resul
     let at = grouped(count);
     for way in ["killed", "stopped"] {
         let node = store.follower().await?;
-        if way == "killed" { store.cluster.kill(&node).await } else { store.cluster.stop(&node).await };
+        if way == "killed" {
+            store.cluster.kill(&node).await
+        } else {
+            store.cluster.stop(&node).await
+        };
         let back = store.bring_back(&node).await?;
         let (serves, caught_up) = (back.serves.as_secs_f64(), back.caught_up.as_secs_f64());
         report.row(PART, &format!("replica {way}: from its start until it serves"), &at, "s", vec![serves])?;

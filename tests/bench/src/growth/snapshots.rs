@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use tests::try_eventually;
 use tokio::time::sleep;
 
 use super::{
@@ -28,6 +29,8 @@ const STEADY: Duration = Duration::from_secs(1);
 const BEYOND: u64 = 10_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long what was logged may take to be in the file.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// How long entries may take to be made.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -42,13 +45,7 @@ pub async fn run(report: &mut Report, plan: &Plan, store: &Store) -> anyhow::Res
     sending(report, store, &leader, &at).await
 }
 
-async fn building(
-    report: &mut Report,
-    plan: &Plan,
-    store: &Store,
-    leader: &str,
-    at: &str,
-) -> anyhow::Result<()> {
+async fn building(report: &mut Report, plan: &Plan, store: &Store, leader: &str, at: &str) -> anyhow::Result<()> {
     let buyers = Buyers::start(store.front(), CONNECTIONS as usize);
     sleep(STEADY).await;
     let (mut without, mut during, mut took) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,7 +70,13 @@ async fn building(
     report.row(PART, "building one under load", at, "s", took.iter().map(Duration::as_secs_f64).collect())?;
     let worst = during.iter().map(|seen| ms(seen.pause)).max_by(f64::total_cmp);
     let work = format!("snapshot built, {at} orders");
-    report.hold(Held::new(&work, "the longest pause of buys", Bound::AtMost(PAUSE_MS), "ms", worst.into_iter().collect()));
+    report.hold(Held::new(
+        &work,
+        "the longest pause of buys",
+        Bound::AtMost(PAUSE_MS),
+        "ms",
+        worst.into_iter().collect(),
+    ));
     Ok(())
 }
 
@@ -96,9 +99,12 @@ async fn sending(report: &mut Report, store: &Store, leader: &str, at: &str) -> 
     store.until(leader, |status| status.purged > knows).await?;
     let told_before = store.cluster.log(leader).len();
     let back = store.bring_back(&node).await?;
-    let log = store.cluster.log(leader);
-    let told = log.get(told_before..).unwrap_or(&log);
-    let (bytes, sent_ms, installed_ms) = read_log(told, &node).context("the leader's log does not say what was sent")?;
+    // The replica may be back before the leader has heard of it.
+    let told = try_eventually("the leader's log says what was sent", LOG_PATIENCE, || async {
+        let log = store.cluster.log(leader);
+        read_log(log.get(told_before..).unwrap_or(&log), &node).context("not yet")
+    });
+    let (bytes, sent_ms, installed_ms) = told.await?;
     let rate = bytes / 1e6 / (sent_ms / 1e3);
     report.row(PART, "the snapshot", at, "MB", vec![bytes / 1e6])?;
     report.row(PART, "sent over loopback", at, "MB/s", vec![rate])?;

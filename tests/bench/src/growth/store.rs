@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long a replica may take to come back, whatever it has to read or to be sent.
 const RETURN_PATIENCE: Duration = Duration::from_secs(600);
 /// Before memory is read: what was begun ends, and allocators give back what they do not need.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A store.
 #[derive(Debug)]
@@ -177,7 +177,9 @@ impl Store {
             let said = self.cluster.try_status(node).await;
             match said {
                 Ok(status) if wanted(&status) => return Ok(status),
-                other => ensure!(began.elapsed() < RETURN_PATIENCE, "{node} does not come to what is waited for: {other:?}"),
+                other => {
+                    ensure!(began.elapsed() < RETURN_PATIENCE, "{node} does not come to what is waited for: {other:?}")
+                }
             }
             sleep(LOOK).await;
         }

@@ -132,7 +132,8 @@ impl Delivery {
         let (mut times, mut missing, mut out_of_order) = (Vec::new(), 0, 0);
         for events in received {
             out_of_order += events.windows(2).filter(|pair| pair[0].0 >= pair[1].0).count();
-            let took = events.iter().filter_map(|(revision, at)| Some(at.saturating_duration_since(*written.get(revision)?)));
+            let took =
+                events.iter().filter_map(|(revision, at)| Some(at.saturating_duration_since(*written.get(revision)?)));
             let took: Vec<f64> = took.map(|took| took.as_secs_f64() * 1e3).collect();
             missing += written.len().saturating_sub(took.len());
             times.extend(took);
@@ -196,7 +197,9 @@ impl Watchers {
     async fn end(self) -> anyhow::Result<Received> {
         self.shared.over.store(true, Relaxed);
         let thread = self.thread;
-        tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow::anyhow!("a watcher panicked"))??;
+        tokio::task::spawn_blocking(move || thread.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("a watcher panicked"))??;
         let received = std::mem::take(&mut *self.shared.received.lock().unwrap_or_else(PoisonError::into_inner));
         ensure!(received.len() == self.count as usize, "{} of {} streams went on", received.len(), self.count);
         Ok(received)
