@@ -6,9 +6,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use anyhow::{Context, ensure};
 use bench::{
     drive::Driver,
-    growth::{
-        PARTS, Plan, behind, connections, grouped, items, orders, report::Report, snapshots, store::Store, watchers,
-    },
+    growth::{PARTS, Plan, behind, connections, items, orders, report::Report, snapshots, store::Store, watchers},
     machine,
     process::Folder,
 };
@@ -18,10 +16,8 @@ use tests::Options;
 
 /// Items of the store whose ledger grows.
 const ITEMS_OF_ORDERS: u64 = 10_000;
-/// Below so many orders a run is a trial, in which a log that is long enough to be cut would be most of the time.
-const TRIAL: u64 = 1_000_000;
-/// Entries that a log keeps then.
-const TRIAL_KEPT: u64 = 1_000;
+/// Entries that its log keeps, a tenth of the default: to make it too short for a replica would be most of a run.
+const LOG_KEPT: u64 = 5_000;
 
 /// Measures the store as it grows.
 #[derive(Debug, Parser)]
@@ -124,12 +120,8 @@ async fn parts(
         }
     }
     if wanted(&["orders", "behind", "snapshots"]) {
-        let mut options = Options::new();
-        if args.orders < TRIAL {
-            report.step("orders", &format!("a trial: logs keep {} entries", grouped(TRIAL_KEPT)));
-            options = options.raft("log_kept_entries", TRIAL_KEPT);
-        }
         let items = ITEMS_OF_ORDERS.min(args.items);
+        let options = Options::new().raft("log_kept_entries", LOG_KEPT);
         let (store, _) = Store::start("growth-orders", items, options).await?;
         if wanted(&["orders"]) {
             let (small, _) = Store::start("growth-small", items, Options::new()).await?;

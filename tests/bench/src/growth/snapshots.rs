@@ -26,7 +26,7 @@ const CONTROL: Duration = Duration::from_secs(5);
 /// Clients settle.
 const STEADY: Duration = Duration::from_secs(1);
 /// Entries beyond those that are kept, so that they are purged.
-const BEYOND: u64 = 10_000;
+const BEYOND: u64 = 5_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long what was logged may take to be in the file.
