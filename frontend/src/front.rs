@@ -11,10 +11,20 @@ use order_client::{Orders, Server};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{follow, metrics::Refusals, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes};
+use crate::{
+    follow,
+    metrics::Refusals,
+    observer::{self, Observer},
+    reply::CacheStatus,
+    state::State,
+    upstream::Upstream,
+    writes::Writes,
+};
 
 /// Clients that may watch at a time, each with a stream of its own from a replica.
 pub const MAX_WATCHERS: usize = 256;
+/// Clients that may look at the cluster live at a time.
+pub const MAX_LOOKERS: usize = 64;
 
 /// What every request needs. One for the process.
 #[derive(Debug)]
@@ -33,6 +43,10 @@ pub struct Front {
     pub cache_status: CacheStatus,
     /// Places for watchers.
     pub watchers: Arc<Semaphore>,
+    /// What the page shows over time.
+    pub observer: Observer,
+    /// Places for those who look at the cluster live.
+    pub lookers: Arc<Semaphore>,
     /// Connections of clients.
     pub connections: Level,
     /// Refusals since the start, by reason.
@@ -55,18 +69,22 @@ impl Front {
         let state = Arc::new(State::new(layout.cache.then_some(layout.cache_entries), layout.freshness));
         let upstream = Upstream::new(catalog.clone(), state.clone());
         tokio::spawn(follow::run(catalog.clone(), upstream.clone(), layout.freshness));
-        Arc::new(Self {
+        let front = Arc::new(Self {
             node: node.to_owned(),
             writes: Writes::new(catalog.clone(), orders, state, layout.queue),
             cache_status: CacheStatus::new(node),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            observer: Observer::new(),
+            lookers: Arc::new(Semaphore::new(MAX_LOOKERS)),
             connections: Level::default(),
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             catalog,
             upstream,
             layout,
-        })
+        });
+        tokio::spawn(observer::run(Arc::downgrade(&front)));
+        front
     }
 
     /// What this front end holds.
