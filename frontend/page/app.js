@@ -31,7 +31,7 @@ const orders = new Orders(catalogue);
 const basket = new Basket(catalogue, () => {});
 const book = new Book(catalogue, basket);
 const books = new Books(catalogue, basket, (number) => book.show(number));
-const cluster = new Cluster(at("cluster"));
+const cluster = new Cluster(at("cluster-body"));
 
 /** Asks until it works: the page may be open before the store is. */
 async function openShop() {

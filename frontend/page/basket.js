@@ -26,7 +26,7 @@ export class Basket {
     this.buy = h("button", { type: "button", class: "primary", onclick: () => this.#buy().catch(reportError) }, "Buy");
     this.empty = h("p", { class: "empty" }, "Nothing yet. What you add here is bought in one order: all of it, or none.");
     this.sum = h("div", { class: "sum" }, h("span", {}, "Total ", this.total), this.buy);
-    at("basket").append(this.empty, this.list, this.sum);
+    at("basket-body").append(this.empty, this.list, this.sum);
     this.#restore();
     addEventListener("storage", (event) => { if (event.key === KEPT) this.#restore(); });
     catalogue.listen(({ structure, numbers }) => {

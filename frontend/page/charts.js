@@ -5,7 +5,7 @@ import { h, mark, s, say } from "./dom.js";
 /** What a chart goes back, in milliseconds. */
 export const SPAN_MS = 300_000;
 const HEIGHT = 150;
-const EDGE = { left: 46, right: 10, top: 10, bottom: 20 };
+const EDGE = { left: 62, right: 10, top: 10, bottom: 20 };
 /** Two samples further apart than this are not joined. */
 const GAP_MS = 2500;
 
@@ -122,7 +122,7 @@ export class Chart {
       const x = placeOf(sample.at_ms, this.#now, this.width);
       if (x < EDGE.left) continue;
       const isJoined = before !== null && sample.at_ms - before < GAP_MS;
-      path += `${isJoined ? "L" : "M"}${x.toFixed(1)} ${y(value).toFixed(1)}${isJoined ? "" : "h.01"}`;
+      path += `${isJoined ? "L" : "M"}${x.toFixed(1)} ${y(value).toFixed(1)}${isJoined ? "" : "h1.5"}`;
       before = sample.at_ms;
     }
     return path;

@@ -107,7 +107,7 @@ export class Cluster {
 
   #drawHeadline(cluster, status) {
     const down = [...cluster.catalogs, ...cluster.orders].filter((view) => !view.active).map((view) => view.node);
-    const term = status.find((one) => one.node === cluster.leader)?.term;
+    const term = status.find((one) => one.node === cluster.leader && one.role === "leader")?.term;
     const leads = cluster.leader ? `${cluster.leader} leads${term ? ` in term ${count(term)}` : ""}` : "Nobody leads";
     say(this.headline, `${leads}. ${down.length === 0 ? "All servers answer." : `Not answering: ${down.join(", ")}.`}`);
     mark(this.headline, "data-bad", !cluster.leader || down.length > 0);
@@ -164,7 +164,7 @@ export class Cluster {
       if (leader) wire(spot(element, "bottom"), spot(leader.element, "top"), view.active);
     }
     for (const view of cluster.catalogs) {
-      if (leader && view.node !== cluster.leader) wire(spot(leader.element, "bottom"), spot(this.#replicas.get(view.node).element, "bottom"), view.active, 34);
+      if (leader && view.node !== cluster.leader) wire(spot(leader.element, "bottom"), spot(this.#replicas.get(view.node).element, "bottom"), view.active, 26);
     }
     const isBusy = (this.#samples.at(-1)?.orders ?? 0) + (this.#samples.at(-1)?.changes ?? 0) > 0;
     mark(this.wires, "data-busy", isBusy);

@@ -34,7 +34,7 @@ export class Orders {
     this.source = h("p", { class: "source" });
     this.older = h("button", { type: "button", class: "quiet", onclick: () => this.#older().catch(reportError) }, "Older orders");
     this.older.hidden = true;
-    at("orders").append(this.empty, this.list, this.older, this.source);
+    at("orders-body").append(this.empty, this.list, this.older, this.source);
     catalogue.listen(({ numbers }) => { if (numbers) this.#soon(); });
   }
 

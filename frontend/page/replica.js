@@ -41,15 +41,17 @@ export class Replica {
     say(this.line, [view.address, known && `term ${count(known.term)}`, known && many(known.orders, "order")].filter(Boolean).join(" · "));
     const at = known ?? { last_log: 0, committed: 0, applied: 0, purged: 0 };
     const first = Math.max(1, scale.end - CELLS + 1);
-    this.cells.forEach((cell, index) => mark(cell, "class", cellOf(at, first + index, scale.end)));
     const behind = Math.max(0, scale.committed - at.applied);
+    const isBehind = behind > scale.tolerance || role === "down";
+    // Of replicas in step, one was only asked a little earlier than the other.
+    const end = isBehind ? scale.end : at.last_log;
+    this.cells.forEach((cell, index) => mark(cell, "class", cellOf(at, first + index, end)));
     mark(this.strip, "aria-label", `The last ${CELLS} entries of the log: this replica has applied up to ${count(at.applied)} of ${count(scale.committed)}.`);
     for (const bar of this.bars) {
       bar.fill.style.width = `${(100 * at[bar.key]) / scale.most}%`;
       say(bar.number, known ? count(at[bar.key]) : "–");
     }
-    const isBehind = behind > scale.tolerance;
-    mark(this.lag, "data-behind", isBehind || role === "down");
+    mark(this.lag, "data-behind", isBehind);
     if (role === "down") say(this.lag, known && behind > 0 ? `Not answering, ${many(behind, "entry", "entries")} behind` : "Not answering");
     else say(this.lag, isBehind ? `${many(behind, "entry", "entries")} behind` : role === "leader" ? "Leads: what it appends, the others follow" : "In step");
   }

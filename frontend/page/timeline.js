@@ -72,7 +72,7 @@ export class Timeline {
     const parts = timeAxis(width, height);
     names.forEach((name, lane) => {
       const y = TOP + lane * LANE;
-      parts.push(s("text", { x: 40, y: y + 12, "text-anchor": "end", class: "tick" }, name.replace(/^catalog-/, "cat-")));
+      parts.push(s("text", { x: 56, y: y + 12, "text-anchor": "end", class: "tick" }, name));
       for (const run of runsOf(samples, lane, now)) {
         const [x1, x2] = [placeOf(run.from, now, width), placeOf(run.upto, now, width)];
         parts.push(s("rect", { x: x1, y: y + 2, width: Math.max(x2 - x1, 1), height: LANE - 6, class: `run ${ROLES[run.role]}` }));

@@ -90,7 +90,7 @@ pub struct Timeline {
     /// Since when nobody leads.
     leaderless: Option<u64>,
     voters: Vec<u64>,
-    stream: Option<bool>,
+    stream: Seen,
 }
 
 #[derive(Debug, Default)]
@@ -144,7 +144,7 @@ impl Timeline {
             }
         }
         self.observe_leader(now_ms, look, &mut tell);
-        if self.stream.replace(look.stream).is_some_and(|before| before != look.stream) {
+        if self.stream.change(now_ms, look.stream).is_some() {
             tell(STREAM, if look.stream { What::StreamLive } else { What::StreamCut });
         }
         events
