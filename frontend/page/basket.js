@@ -84,7 +84,7 @@ export class Basket {
   }
 
   async #buy() {
-    if (this.#isBuying) return;
+    if (this.#isBuying || (this.#lines.size === 0 && !this.#pending)) return;
     const lines = [...this.#lines].map(([item_number, quantity]) => ({ item_number, quantity }));
     // What is not known yet is settled first, under its own key.
     this.#pending ??= { key: newKey(), lines };
