@@ -61,8 +61,8 @@ export function eachFrame(work) {
   let asked = false;
   return () => {
     if (asked) return;
-    asked = true;
     requestAnimationFrame(() => { asked = false; work(); });
+    asked = true;
   };
 }
 

@@ -13,7 +13,7 @@
       return;
     }
     const text = document.createElement("p");
-    text.textContent = `Something in this page failed: ${what}. What it shows may be out of date.`;
+    text.textContent = `Something in this page failed: ${what.replace(/\.$/, "")}. What it shows may be out of date.`;
     const again = document.createElement("button");
     again.type = "button";
     again.textContent = "Load the page again";

@@ -32,7 +32,7 @@ export class Timeline {
 
   constructor() {
     this.svg = s("svg", { class: "lanes", role: "img" });
-    this.list = h("ol", { class: "events", "aria-label": "Events, newest first" });
+    this.list = h("ol", { class: "events", tabindex: "0", "aria-label": "Events, newest first" });
     this.empty = h("p", { class: "empty" }, "Nothing yet. Kill a replica, as with ", h("code", {}, "make kill NODE=leader"), ", and watch.");
     this.element = h("section", { class: "card timeline", "aria-labelledby": "timeline-title" },
       h("h2", { id: "timeline-title" }, "What happened"),

@@ -25,10 +25,8 @@ async fn the_death_of_a_leader_is_seen_at_once_and_its_return_too() {
     browser.until_text(".headline", "All servers answer").await;
     browser.mark().await;
 
-    let applied = format!(
-        "[...document.querySelectorAll('{} .bars b')].map((number) => Number(number.textContent))",
-        card(&leader)
-    );
+    let numbers = card(&leader) + " .bars b";
+    let applied = format!("[...document.querySelectorAll({numbers:?})].map((number) => Number(number.textContent))");
     let before = browser.value(&applied).await;
     let client = Client::new();
     client.get(cluster.front() + "/buy/1").await.expect(200);
@@ -37,7 +35,7 @@ async fn the_death_of_a_leader_is_seen_at_once_and_its_return_too() {
 
     let killed = Instant::now();
     cluster.kill(&leader).await;
-    browser.until(&format!("document.querySelector(\"{}\").dataset.role === 'down'", card(&leader))).await;
+    browser.until(&format!("document.querySelector({:?}).dataset.role === 'down'", card(&leader))).await;
     let seen_dead = killed.elapsed();
     browser.until("document.querySelector('.replica[data-role=leader]')").await;
     let seen_led = killed.elapsed();

@@ -70,6 +70,7 @@ async fn a_basket_is_bought_whole_or_not_at_all_and_what_is_short_is_named() {
     browser.click(&format!("{} .add", row(2))).await;
     browser.click(&format!("{} .add", row(4))).await;
     let quantity = "#basket-body [aria-label='How many of Cooking for the Impatient Graduate Student']";
+    browser.until(&format!("document.querySelector({quantity:?})")).await;
     browser.type_into(quantity, "\u{E009}a\u{E000}12\u{E007}").await;
     browser.until_text("#basket-body", "Only 10 left").await;
     browser.click(".basket-pane .primary").await;
