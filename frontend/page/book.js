@@ -15,7 +15,7 @@ export class Book {
     this.facts = h("dl", { class: "facts" });
     this.source = h("p", { class: "source", role: "status" });
     const ask = (text, path, note) => h("button", { type: "button", class: "quiet", title: note, onclick: () => this.#ask(path) }, text);
-    this.add = h("button", { type: "button", class: "primary", onclick: () => { this.basket.add(this.#number, 1); this.dialog.close(); } }, "Add to the basket");
+    this.add = h("button", { type: "button", class: "primary", onclick: () => { this.basket.add(this.#number, 1); this.dialog.close(); } }, "Add to basket");
     this.dialog.append(
       h("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => this.dialog.close() }, "×"),
       this.title,
@@ -45,7 +45,7 @@ export class Book {
       const { data, source } = await read(`/v1/items/${number}${query}`);
       const ms = Math.max(0.1, Math.round((performance.now() - begun) * 10) / 10);
       this.catalogue.put([data]);
-      if (number === this.#number) say(this.source, `Answered ${source}, in ${ms} ms`);
+      if (number === this.#number) say(this.source, `${source[0].toUpperCase()}${source.slice(1)}, in ${ms} ms`);
     } catch (error) {
       say(this.source, `No answer: ${error.message}`);
     }

@@ -29,8 +29,9 @@ export class Books {
     addEventListener("scroll", this.#draw, { passive: true });
     addEventListener("resize", this.#draw);
     this.list.addEventListener("keydown", (event) => this.#key(event));
-    catalogue.listen(({ structure, numbers }) => {
-      if (structure) this.#select();
+    catalogue.listen(({ structure, numbers, position }) => {
+      if (position) this.#say();
+      else if (structure) this.#select();
       else if (numbers) this.#draw();
     });
     basket.listen(this.#draw);
@@ -39,6 +40,11 @@ export class Books {
   /** Draws again, when the list has come into view. */
   refresh() {
     this.#select();
+  }
+
+  #say() {
+    const { source, position } = this.catalogue;
+    say(at("list-source"), source && `List ${source}, live up to revision ${count(position)}`);
   }
 
   #look() {
@@ -74,7 +80,7 @@ export class Books {
     if (!catalogue.isLoaded) text = found > 0 ? `${count(found)} books so far, loading` : "Loading the catalogue";
     say(at("found"), this.#asked || text);
     this.#asked = "";
-    say(at("list-source"), catalogue.source && `List ${catalogue.source}`);
+    this.#say();
     const notice = at("list-notice");
     notice.hidden = !catalogue.isPartial;
     say(notice, catalogue.isPartial ? `This catalogue is large: ${count(catalogue.items.size)} books are here. Searches ask the servers for whole words of the rest.` : "");

@@ -138,7 +138,7 @@ export class Cluster {
     say(values["Stream position"], count(position));
     say(values["Last heard"], age < 250 ? "just now" : `${time(age)} ago`);
     say(values["Cached answers"], count(cache.entries));
-    say(values["Reads"], `${brief(cache.hits)} hits, ${brief(cache.misses)} misses`);
+    say(values["Reads"], `${brief(cache.hits)} hit, ${brief(cache.misses)} missed`);
     say(values["Invalidated"], count(cache.invalidations));
   }
 

@@ -14,7 +14,11 @@ const FIRST_SPAN = 64;
 const MOST_SHOWN = 400;
 const SETTLE_MS = 250;
 
-const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat("en", { timeStyle: "medium", hour12: false });
+const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hour12: false });
+
+/** Today's by the clock alone. */
+const moment = (when) => (when.toDateString() === new Date().toDateString() ? clock : day).format(when);
 
 export class Orders {
   /** Oldest first; what is shown ends with the newest. */
@@ -172,5 +176,5 @@ function rowOf(order) {
   return h("li", { "data-id": order.id, class: "order" },
     h("div", { class: "order-head" }, h("b", {}, many(books, "book")), h("span", { class: "cost" }, count(order.total))),
     h("ul", { class: "order-lines" }, lines),
-    h("p", { class: "source" }, h("time", { datetime: order.time }, day.format(new Date(order.time))), ` · revision ${count(order.revision)} · `, h("code", {}, order.id.slice(-8))));
+    h("p", { class: "source" }, h("time", { datetime: order.time }, moment(new Date(order.time))), ` · revision ${count(order.revision)} · `, h("code", {}, order.id.slice(-8))));
 }

@@ -91,7 +91,8 @@ async fn a_failure_of_the_page_is_shown_and_nothing_foreign_runs() {
         .script(
             "const script = document.createElement('script');
              try { script.textContent = 'window.isForeign = true'; document.body.append(script); } catch {}
-             document.body.setAttribute('onclick', 'window.isForeign = true'); document.body.click();",
+             try { document.body.setAttribute('onclick', 'window.isForeign = true'); } catch {}
+             document.body.click();",
         )
         .await;
     assert_eq!(browser.value("window.isForeign === undefined").await, true);

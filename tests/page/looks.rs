@@ -53,7 +53,7 @@ async fn both_views_light_and_dark_on_desktop_and_phone() {
     browser.set_screen(DESKTOP).await;
     browser.click("nav a[data-to=shop]").await;
     browser.click(".row[data-number='1'] .title").await;
-    browser.until_text("#book .source", "Answered").await;
+    browser.until_text("#book .source", "revision").await;
     rules::are_kept(&browser, "book-dark-desktop").await;
     browser.picture("book-dark-desktop.png", false).await;
     browser.is_content().await;

@@ -116,11 +116,11 @@ async fn search_topics_and_where_an_answer_came_from() {
     assert!(source.starts_with("List read from catalog-"), "{source}");
 
     browser.click(&format!("{} .title", row(2))).await;
-    browser.until_text("#book .source", "Answered read from catalog-").await;
+    browser.until_text("#book .source", "Read from catalog-").await;
     browser.click("#book .actions button:nth-child(2)").await;
-    browser.until_text("#book .source", "Answered from the cache, as of revision").await;
+    browser.until_text("#book .source", "From the cache, as of revision").await;
     browser.click("#book .actions button:nth-child(3)").await;
-    browser.until_text("#book .source", "Answered ").await;
+    browser.until_text("#book .source", "at revision").await;
     browser.press('\u{E00C}').await;
     browser.until("!document.querySelector('#book').open").await;
     browser.is_content().await;

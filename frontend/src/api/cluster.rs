@@ -63,8 +63,7 @@ struct OrderView {
     active: bool,
 }
 
-/// What is told live: the document, what each replica that answers says of itself, and what is new of the last five
-/// minutes.
+/// What is told live: the document, what each replica has said of itself last, and what is new of the last five minutes.
 #[derive(Serialize)]
 struct Live<'a> {
     now_ms: u64,
@@ -116,11 +115,9 @@ async fn next_look(front: &Front, looks: &mut watch::Receiver<()>) -> Option<()>
 
 fn message(front: &Front, told: &mut Told) -> Bytes {
     let News { now_ms, samples, events } = front.observer.news(told);
-    let live = |node: &cluster_config::CatalogNode| {
-        front.catalog.last_status(node.id).filter(|_| front.catalog.is_live(node.id))
-    };
-    let status = front.layout.catalogs.iter().filter_map(live).collect();
-    let live = Live { now_ms, cluster: view(front), status, samples, events };
+    let said = front.layout.catalogs.iter().filter_map(|node| front.catalog.last_status(node.id));
+    let (cluster, status) = (view(front), said.collect());
+    let live = Live { now_ms, cluster, status, samples, events };
     let data = serde_json::to_string(&live).expect("structs of text and numbers are always JSON");
     format!("event: cluster\ndata: {data}\n\n").into()
 }
