@@ -44,7 +44,7 @@ export class Books {
 
   #say() {
     const { source, position } = this.catalogue;
-    say(at("list-source"), source && `List ${source}, live up to revision ${count(position)}`);
+    say(at("list-source"), source && `${source[0].toUpperCase()}${source.slice(1)}, live to ${count(position)}`);
   }
 
   #look() {

@@ -113,14 +113,14 @@ async fn search_topics_and_where_an_answer_came_from() {
     browser.until_text("#found", "3 books").await;
     assert_eq!(browser.value(rows).await, json!([1, 2, 5]));
     let source = browser.text("#list-source").await;
-    assert!(source.starts_with("List read from catalog-"), "{source}");
+    assert!(source.starts_with("Read from catalog-"), "{source}");
 
     browser.click(&format!("{} .title", row(2))).await;
     browser.until_text("#book .source", "Read from catalog-").await;
     browser.click("#book .actions button:nth-child(2)").await;
     browser.until_text("#book .source", "From the cache, as of revision").await;
     browser.click("#book .actions button:nth-child(3)").await;
-    browser.until_text("#book .source", "at revision").await;
+    browser.until_text("#book .source", "revision").await;
     browser.press('\u{E00C}').await;
     browser.until("!document.querySelector('#book').open").await;
     browser.is_content().await;
