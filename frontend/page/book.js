@@ -44,7 +44,7 @@ export class Book {
     try {
       const { data, source } = await read(`/v1/items/${number}${query}`);
       const ms = Math.max(0.1, Math.round((performance.now() - begun) * 10) / 10);
-      this.catalogue.put([data]);
+      this.catalogue.put([data], true);
       if (number === this.#number) say(this.source, `${source[0].toUpperCase()}${source.slice(1)}, in ${ms} ms`);
     } catch (error) {
       say(this.source, `No answer: ${error.message}`);

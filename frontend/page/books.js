@@ -146,13 +146,18 @@ export class Books {
     const topic = h("span", { class: "topic" });
     const cost = h("b", {});
     const stock = h("span", {});
-    const add = h("button", { type: "button", class: "add", onclick: () => this.basket.add(number, 1) });
+    const add = h("button", { type: "button", class: "add", onclick: (event) => this.#add(event.currentTarget, number) });
     const element = h("li", { class: "row", "data-number": number },
       h("div", { class: "what" }, title, topic),
       h("div", { class: "cost" }, h("span", { class: "unseen" }, "Cost "), cost),
       h("div", { class: "stock" }, stock),
       add);
     return { element, title, topic, cost, stock, add };
+  }
+
+  /** A button that is disabled would lose the focus of whoever has just used it. */
+  #add(button, number) {
+    if (!button.hasAttribute("aria-disabled")) this.basket.add(number, 1);
   }
 
   #fill(row, item) {
@@ -165,7 +170,7 @@ export class Books {
     say(row.add, inBasket > 0 ? `In basket: ${count(inBasket)}` : "Add");
     mark(row.add, "aria-label", `${inBasket > 0 ? `In basket: ${inBasket}. Add another` : "Add"}: ${item.title}`);
     mark(row.add, "data-in", inBasket > 0);
-    mark(row.add, "disabled", item.quantity <= inBasket);
+    mark(row.add, "aria-disabled", item.quantity <= inBasket && "true");
     this.#flash(row, item);
   }
 
@@ -207,6 +212,6 @@ export class Books {
     if (top < scrollY + 2 * height || top > scrollY + innerHeight - 2 * height) scrollTo({ top: top - innerHeight / 2 });
     this.#drawNow();
     const { add, title } = this.#rows.get(this.#found[target]);
-    (isAdd && !add.disabled ? add : title).focus({ preventScroll: true });
+    (isAdd ? add : title).focus({ preventScroll: true });
   }
 }

@@ -7,6 +7,8 @@ const PAGE = 1000;
 /** Beyond so many the rest stays with the servers, which searches and topics ask for. */
 const MOST_HELD = 20_000;
 const MOST_FOUND = 1000;
+/** What searches have found beyond those is dropped again when it is so much. */
+const MOST_KEPT = 50_000;
 /** How long a change is shown as one. */
 export const FRESH_MS = 2500;
 
@@ -91,17 +93,29 @@ export class Catalogue {
     const parts = [`limit=${MOST_FOUND}`];
     if (query) parts.push(`q=${encodeURIComponent(query)}`);
     if (topic) parts.push(`topic=${encodeURIComponent(topic)}`);
-    this.put((await this.#page(parts.join("&"), signal)).items);
+    const { items } = await this.#page(parts.join("&"), signal);
+    this.#trim();
+    this.put(items, true);
   }
 
-  /** Takes items that are newer than what is known. */
-  put(items) {
+  #trim() {
+    if (this.items.size < MOST_KEPT) return;
+    // Those that were loaded first came first.
+    for (const number of [...this.items.keys()].slice(MOST_HELD)) {
+      this.#count(this.items.get(number).topic, -1);
+      this.items.delete(number);
+    }
+  }
+
+  /** Takes items that are newer than what is known; of a catalogue too large to hold, others only if they were asked for. */
+  put(items, isAsked = false) {
     let structure = false;
     const numbers = [];
     for (const item of items) {
       const number = item.item_number;
       const known = this.items.get(number);
       if (this.#gone.has(number) || (known && known.revision >= item.revision)) continue;
+      if (!known && this.isPartial && !isAsked) continue;
       if (!known || known.title !== item.title || known.topic !== item.topic) {
         structure = true;
         if (known) this.#count(known.topic, -1);

@@ -6,14 +6,13 @@ use tests::{Options, TestCluster};
 
 use crate::{browser::browser, shop::open};
 
-const BOOKS: u64 = 10_000;
 /// What a keystroke may take until its rows stand, in milliseconds, on a machine that is busy with other tests.
 const QUICK_MS: f64 = 250.0;
 
-fn books() -> String {
+fn books(count: u64) -> String {
     let mut text = "item_number,title,topic,cost,quantity\n".to_owned();
     let (things, topics) = (["Rivers", "Engines", "Gardens", "Maps", "Clocks"], ["Nature", "Science", "History"]);
-    for n in 1..=BOOKS {
+    for n in 1..=count {
         let (thing, topic) = (things[(n % 5) as usize], topics[(n % 3) as usize]);
         writeln!(text, "{n},Volume {n} of {thing},{topic},{},{}", n % 90 + 1, n % 40 + 1).expect("a string takes all");
     }
@@ -23,7 +22,7 @@ fn books() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_books_stay_quick() {
     let Some(browser) = browser("ten_thousand_books_stay_quick").await else { return };
-    let cluster = TestCluster::start("page-large", Options::single().items_csv(books())).await;
+    let cluster = TestCluster::start("page-large", Options::single().items_csv(books(10_000))).await;
     open(&browser, &cluster).await;
     browser.until_text("#found", "10,000 books").await;
     let rows = browser.value("document.querySelectorAll('.row').length").await;
@@ -63,5 +62,22 @@ async fn ten_thousand_books_stay_quick() {
     browser.until("document.activeElement.closest('.row')?.dataset.number === '9999'").await;
     browser.press('\u{E011}').await;
     browser.until("document.activeElement.closest('.row')?.dataset.number === '1'").await;
+    browser.is_content().await;
+}
+
+/// Of a catalogue that is too large for a page to hold, the rest is found all the same, and kept true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_page_cannot_hold_is_found_at_the_servers() {
+    let Some(browser) = browser("what_a_page_cannot_hold_is_found_at_the_servers").await else { return };
+    let cluster = TestCluster::start("page-huge", Options::single().items_csv(books(21_000))).await;
+    open(&browser, &cluster).await;
+    browser.until_text("#list-notice", "20,000 books are here").await;
+    browser.until_text("#found", "20,000 books").await;
+    browser.type_into("#search", "20999").await;
+    browser.until_text(".row[data-number='20999']", "Volume 20999").await;
+    let row = ".row[data-number='20999'] .stock";
+    browser.until_text(row, "40 in stock").await;
+    tests::Client::new().get(cluster.front() + "/buy/20999").await.expect(200);
+    browser.until_text(row, "39 in stock").await;
     browser.is_content().await;
 }
