@@ -111,7 +111,7 @@ browser:
 	@.ci/page '$(AXE_JS)' || true
 
 page: tools build browser ## the tests of the page alone, in a browser; pictures in run/page
-	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked -p tests --test page -- --nocapture
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --test page -- --nocapture
 
 check: tools ## formatting, lints, documentation, licences; changes nothing
 	@cargo fmt --all --check
