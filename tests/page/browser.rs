@@ -66,13 +66,10 @@ pub async fn browsers<const N: usize>(test: &str) -> Option<[Browser; N]> {
         println!("SKIPPED {test}: {missing} is not installed; .ci/page installs it");
         return None;
     }
-    let places = PLACES.acquire_many(N as u32).await.expect("the semaphore is never closed");
-    places.forget();
+    // Together, so that two tests that have one each do not wait for each other; given back one by one.
+    let mut places = PLACES.acquire_many(N as u32).await.expect("the semaphore is never closed");
     let mut opened = Vec::new();
-    for _ in 0..N {
-        // Given back one by one, as the browsers end.
-        PLACES.add_permits(1);
-        let place = PLACES.acquire().await.expect("the semaphore is never closed");
+    while let Some(place) = places.split(1) {
         opened.push(Browser::open(place).await.unwrap_or_else(|error| panic!("{test}: no browser: {error:#}")));
     }
     opened.try_into().ok()
