@@ -56,7 +56,7 @@ pub struct Browser {
     /// The driver's group of processes ends when this does, however the test does.
     _life: ChildStdin,
     driver: Child,
-    _profile: TempDir,
+    profile: TempDir,
     _place: SemaphorePermit<'static>,
 }
 
@@ -130,7 +130,7 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session"),
             _life: life,
             driver,
-            _profile: profile,
+            profile,
             _place: place,
         };
         let made = browser.post("", json!({"capabilities": {"alwaysMatch": wanted}})).await?;
@@ -269,6 +269,14 @@ impl Drop for Browser {
         // The shell, the driver and the browser, which is of the driver's group or dies with it.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.driver.wait();
+        // What is dying still writes into its profile.
+        for _ in 0..100 {
+            match std::fs::remove_dir_all(self.profile.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {}
+                _ => break,
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
