@@ -39,7 +39,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build browser page
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -105,9 +105,17 @@ tools:
 build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
-test: build simulation ## all tests
+test: build simulation browser ## all tests
 	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
-	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace --lib --bins --tests
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --lib --bins --tests
+
+# What the tests of the page need; without it they are skipped by name.
+AXE_JS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/catalog-store/axe.min.js
+browser:
+	@.ci/page '$(AXE_JS)' || true
+
+page: tools build browser ## the tests of the page alone, in a browser; pictures in run/page
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --test page -- --nocapture
 
 check: tools ## formatting, lints, documentation, licences; changes nothing
 	@cargo fmt --all --check

@@ -12,7 +12,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use hyper::{Method, StatusCode, header::HeaderValue};
+use hyper::{Method, StatusCode, header::IF_NONE_MATCH};
 use tokio::time::Instant;
 
 use self::request::Incoming;
@@ -23,12 +23,10 @@ use crate::{
     metrics,
     page::Held,
     reply::{self, MIN_REVISION, Reason, Refused, Reply, Surface},
+    site,
     state::Lookup,
     upstream::{Ask, Source},
 };
-
-/// What `/` says.
-const INDEX: &str = include_str!("api/index.html");
 
 /// Answers a plain `GET /lookup/{n}` or `GET /get_quantity/{n}` from the cache, if it can: no allocation but the
 /// answer's headers, no await. Anything else is `None`, and takes the long way.
@@ -110,7 +108,8 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
     let path = request.path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments[..] {
-        [""] => only_get(&request, index),
+        [""] => only_get(&request, || site::index(request.header(IF_NONE_MATCH))),
+        ["page", file] if site::has(file) => only_get(&request, || site::file(file, request.header(IF_NONE_MATCH))),
         ["livez"] => only_get(&request, health::alive),
         ["readyz"] => {
             only_get(&request, || ())?;
@@ -123,7 +122,7 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
         ["v1", "orders:batch"] => orders::batch(front, request).await,
         ["v1", "orders", id] if !id.is_empty() => orders::one(front, request, id).await,
         ["v1", "watch"] => watch::stream(front, request).await,
-        ["v1", "cluster"] => only_get(&request, || cluster::view(front)),
+        ["v1", "cluster"] => cluster::answer(front, &request),
         _ if Surface::of(&path) == Surface::V1 => Err(Refused::not_found()),
         _ => compat::answer(front, request).await,
     }
@@ -137,12 +136,5 @@ fn only_get<T>(request: &Incoming, answer: impl FnOnce() -> T) -> Result<T, Refu
 fn figures(front: &Arc<Front>) -> Reply {
     let mut reply = reply::json(StatusCode::OK, metrics::text(front));
     reply.headers_mut().insert(hyper::header::CONTENT_TYPE, metrics::CONTENT_TYPE);
-    reply
-}
-
-fn index() -> Reply {
-    let mut reply = reply::json(StatusCode::OK, INDEX);
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, html);
     reply
 }

@@ -12,7 +12,14 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    feed::Feed, follow, metrics::Refusals, reply::CacheStatus, state::State, upstream::Upstream, writes::Writes,
+    feed::Feed,
+    follow,
+    metrics::Refusals,
+    observer::{self, Observer},
+    reply::CacheStatus,
+    state::State,
+    upstream::Upstream,
+    writes::Writes,
 };
 
 /// Clients that may watch at a time. They share one stream from a replica, so that each costs no more than its connection:
@@ -21,6 +28,8 @@ pub const MAX_WATCHERS: usize = 2048;
 /// Those of them that may have a stream of their own from a replica, because they are behind: replicas have 1,024
 /// connections each, for each other too.
 const MAX_BEHIND: usize = 256;
+/// Clients that may look at the cluster live at a time.
+pub const MAX_LOOKERS: usize = 64;
 
 /// What every request needs. One for the process.
 #[derive(Debug)]
@@ -43,6 +52,10 @@ pub struct Front {
     pub watchers: Arc<Semaphore>,
     /// Places for those of them that are behind.
     pub behind: Arc<Semaphore>,
+    /// What the page shows over time.
+    pub observer: Observer,
+    /// Places for those who look at the cluster live.
+    pub lookers: Arc<Semaphore>,
     /// Connections of clients.
     pub connections: Level,
     /// Refusals since the start, by reason.
@@ -66,20 +79,24 @@ impl Front {
         let upstream = Upstream::new(catalog.clone(), state.clone());
         let feed = Arc::<Feed>::default();
         tokio::spawn(follow::run(catalog.clone(), upstream.clone(), feed.clone(), layout.freshness));
-        Arc::new(Self {
+        let front = Arc::new(Self {
             node: node.to_owned(),
             writes: Writes::new(catalog.clone(), orders, state, layout.queue),
             cache_status: CacheStatus::new(node),
             feed,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             behind: Arc::new(Semaphore::new(MAX_BEHIND)),
+            observer: Observer::new(),
+            lookers: Arc::new(Semaphore::new(MAX_LOOKERS)),
             connections: Level::default(),
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             catalog,
             upstream,
             layout,
-        })
+        });
+        tokio::spawn(observer::run(Arc::downgrade(&front)));
+        front
     }
 
     /// What this front end holds.

@@ -106,6 +106,8 @@ fn requests(front: &Front, sheet: &mut Sheet<'_>) {
     sheet.gauge("frontend_watchers", "Clients that follow the changes.", watchers as u64);
     let help = "Calls to replicas under way, for reads that missed.";
     sheet.gauge("frontend_reads_under_way", help, front.upstream.calls() as u64);
+    let help = "Time from asking a replica for a view to its answer.";
+    sheet.histogram("frontend_read_seconds", help, &front.upstream.times);
     let orders = front.writes.orders().servers();
     let orders = orders.iter().map(|(server, live)| (server.name.as_str(), u64::from(*live)));
     let catalogs = front.layout.catalogs.iter();

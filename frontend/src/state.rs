@@ -99,6 +99,11 @@ impl State {
         self.base.elapsed().as_micros() as Micros
     }
 
+    /// Reads answered from the cache since the start.
+    pub fn hits(&self) -> u64 {
+        self.hits.get()
+    }
+
     /// Whether there is a cache.
     pub fn has_cache(&self) -> bool {
         self.cache.is_some()

@@ -14,6 +14,7 @@ use catalog_client::{
     protocol::{Data, ReadAt, Refusal, View},
 };
 use hyper::header::HeaderValue;
+use metrics::Histogram;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
@@ -67,6 +68,8 @@ pub struct Upstream {
     flights: Flights,
     calls: Semaphore,
     indexes: Batcher<(), Revision, client::Error>,
+    /// From asking a replica for a view to its answer: calls that failed are not in it.
+    pub times: Histogram,
 }
 
 impl Upstream {
@@ -79,7 +82,14 @@ impl Upstream {
             let catalog = asked.clone();
             async move { catalog.read_index(deadline).await.map(|index| vec![index; waiting.len()]) }
         });
-        Arc::new(Self { catalog, state, flights: Flights::default(), calls: Semaphore::new(MAX_CALLS), indexes })
+        Arc::new(Self {
+            catalog,
+            state,
+            flights: Flights::default(),
+            calls: Semaphore::new(MAX_CALLS),
+            indexes,
+            times: Histogram::times(),
+        })
     }
 
     /// Calls to replicas under way.
@@ -207,7 +217,10 @@ impl Upstream {
 
     async fn call(&self, view: &View, at: Revision, deadline: Instant) -> Result<ReadAnswer, Refusal> {
         let _permit = self.calls.try_acquire().map_err(|_| Refusal::Overloaded)?;
-        self.catalog.read(None, view, ReadAt::AtLeast(at), deadline).await.map_err(refusal_of)
+        let begun = Instant::now();
+        let answer = self.catalog.read(None, view, ReadAt::AtLeast(at), deadline).await.map_err(refusal_of)?;
+        self.times.time(begun.elapsed());
+        Ok(answer)
     }
 }
 

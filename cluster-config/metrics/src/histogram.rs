@@ -62,7 +62,7 @@ impl Histogram {
 
     /// The upper bound of each bucket, in the unit that is told, and how many values are in it and in none before. The
     /// last has the bound that stands for infinity.
-    pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
         let bound = |bucket: usize| match bucket + 1 {
             BUCKETS => f64::MAX,
             _ => 2f64.powi(bucket as i32 + self.from as i32) / self.in_one,

@@ -1,13 +1,25 @@
-//! `/v1/cluster`: the whole cluster as this front end sees it.
+//! `/v1/cluster`: the whole cluster as this front end sees it; as Server-Sent Events for whoever accepts those.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use catalog_client::{Revision, protocol::Status};
-use hyper::StatusCode;
-use serde::Serialize;
-
-use crate::{
-    front::Front,
-    reply::{self, Reply},
+use futures::stream;
+use hyper::{
+    StatusCode,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY},
 };
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::request::Incoming;
+use crate::{
+    front::{Front, MAX_LOOKERS},
+    observer::{Event, News, Sample, Told},
+    reply::{self, CutShort, Refused, Reply},
+};
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 #[derive(Serialize)]
 struct ClusterView<'a> {
@@ -51,21 +63,78 @@ struct OrderView {
     active: bool,
 }
 
+/// What is told live: the document, what each replica has said of itself last, and what is new of the last five minutes.
+#[derive(Serialize)]
+struct Live<'a> {
+    now_ms: u64,
+    cluster: ClusterView<'a>,
+    status: Vec<Status>,
+    samples: Vec<Sample>,
+    events: Vec<Event>,
+}
+
+/// The document once, or live.
+pub(super) fn answer(front: &Arc<Front>, request: &Incoming) -> Result<Reply, Refused> {
+    request.allow(&["GET", "HEAD"])?;
+    let wants_stream = request.header(ACCEPT).is_some_and(|accept| accept.contains(EVENT_STREAM));
+    let mut reply = if wants_stream && request.method() == hyper::Method::GET {
+        live(front)?
+    } else {
+        let body = serde_json::to_vec(&view(front)).expect("structs of text and numbers are always JSON");
+        reply::json(StatusCode::OK, body)
+    };
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(reply)
+}
+
+/// A message at once, with all that is remembered; then one for each look of the observer.
+fn live(front: &Arc<Front>) -> Result<Reply, Refused> {
+    let place = front.lookers.clone().try_acquire_owned().map_err(|_| {
+        Refused::new(429, "overloaded", format!("{MAX_LOOKERS} clients look at the cluster already: try again later"))
+    })?;
+    let mut looks = front.observer.watch();
+    looks.mark_changed();
+    let messages = stream::unfold((front.clone(), looks, Told::default(), place), |mut looker| async {
+        next_look(&looker.0, &mut looker.1).await?;
+        let message = message(&looker.0, &mut looker.2);
+        Some((Ok::<_, CutShort>(message), looker))
+    });
+    let mut reply = reply::parts(messages);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+/// `None` when the front end stops.
+async fn next_look(front: &Front, looks: &mut watch::Receiver<()>) -> Option<()> {
+    tokio::select! {
+        () = front.stopping.cancelled() => None,
+        looked = looks.changed() => looked.ok(),
+    }
+}
+
+fn message(front: &Front, told: &mut Told) -> Bytes {
+    let News { now_ms, samples, events } = front.observer.news(told);
+    let said = front.layout.catalogs.iter().filter_map(|node| front.catalog.last_status(node.id));
+    let (cluster, status) = (view(front), said.collect());
+    let live = Live { now_ms, cluster, status, samples, events };
+    let data = serde_json::to_string(&live).expect("structs of text and numbers are always JSON");
+    format!("event: cluster\ndata: {data}\n\n").into()
+}
+
 /// The document. Of a server that does not answer, nothing but that is said.
-pub(super) fn view(front: &Front) -> Reply {
+fn view(front: &Front) -> ClusterView<'_> {
     let order = |(server, active): (order_client::Server, bool)| OrderView {
         node: server.name,
         address: server.address,
         active,
     };
-    let view = ClusterView {
+    ClusterView {
         frontend: frontend(front),
         catalogs: catalogs(front),
         orders: front.writes.orders().servers().into_iter().map(order).collect(),
         leader: front.catalog.leader().filter(|id| front.catalog.is_live(*id)).map(|id| front.catalog.name_of(id)),
-    };
-    let body = serde_json::to_vec(&view).expect("structs of text and numbers are always JSON");
-    reply::json(StatusCode::OK, body)
+    }
 }
 
 fn frontend(front: &Front) -> FrontendView<'_> {

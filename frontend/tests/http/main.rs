@@ -3,6 +3,7 @@
 mod coherence;
 mod fake;
 mod form;
+mod page;
 mod shop;
 mod storm;
 mod v1;
