@@ -105,12 +105,13 @@ test: build simulation ## all tests
 	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace --lib --bins --tests
 
-check: tools ## formatting, lints, documentation, licences; changes nothing
+check: tools ## formatting, lints, documentation, licences and what else deny.toml says; changes nothing
 	@cargo fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@$(CARGO) clippy --locked -p simulation --features simulation --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	@.ci/licences
+	@.ci/deny
 
 fix: tools ## formats, and applies what lints suggest
 	@cargo fmt --all

@@ -39,6 +39,9 @@ async fn strangers_are_refused_at_the_peer_port() {
         ("an unknown disk under id 2", replica(Purpose::RaftData, 4711)),
         ("an unknown disk that votes", replica(Purpose::RaftVote, 4711)),
         ("an unknown disk with a snapshot", replica(Purpose::RaftSnapshot, 4711)),
+        ("a sender without a name", Hello { sender: String::new(), ..good.clone() }),
+        ("a name that breaks a line", Hello { sender: "a\nb".to_owned(), ..good.clone() }),
+        ("another replica under its own id", Hello { sender_replica: Some((node.id, 4711)), ..good.clone() }),
         ("Raft from nobody", Hello { purpose: Purpose::RaftVote, ..good.clone() }),
     ];
     for (what, hello) in wrong {
