@@ -78,9 +78,7 @@ struct Node<'a> {
 impl Cluster {
     /// Names of all nodes: catalogs, order servers, front ends.
     pub fn nodes(&self) -> Vec<String> {
-        let layout = &self.layout;
-        let edges = layout.orders.iter().chain(&layout.frontends).map(|node| &node.name);
-        layout.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
+        self.layout.names()
     }
 
     /// Where a node itself answers HTTP: `host:port`.

@@ -162,6 +162,12 @@ impl Layout {
         raw::Layout::moved(self, addresses).map_err(Error::Invalid)
     }
 
+    /// Names of all nodes: catalogs, order servers, front ends.
+    pub fn names(&self) -> Vec<String> {
+        let edges = self.orders.iter().chain(&self.frontends).map(|node| &node.name);
+        self.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
+    }
+
     /// How many addresses the layout uses.
     pub fn address_count(&self) -> usize {
         self.addresses().count()
