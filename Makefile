@@ -28,6 +28,12 @@ PROFILE ?=
 # `loadgen` drives by it what wrk would.
 DRIVER ?=
 
+# The tag of images; where this machine's clients find the containers' front end (127.0.0.1:35303); `yes` has `make
+# compose-down` remove the data too.
+TAG ?= local
+PUBLISH ?=
+VOLUMES ?=
+
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
 INSTALLED := run/bin/cluster-config
@@ -35,7 +41,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench bench-peers microbench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench bench-peers microbench faults faults-mutants overload simulate simulation tools build images compose-up compose-demo compose-down dist
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -102,6 +108,7 @@ build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
 test: build simulation ## all tests
+	@.ci/hosts
 	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' $(CARGO) test --locked --workspace --lib --bins --tests
 
@@ -116,6 +123,25 @@ check: tools ## formatting, lints, documentation, licences and what else deny.to
 fix: tools ## formats, and applies what lints suggest
 	@cargo fmt --all
 	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Of what runs on this machine itself only the program behind these targets is needed, which has no RocksDB in it.
+compose = $(CARGO) run --quiet --locked -p cluster-config -- compose --tag '$(TAG)' $(if $(PUBLISH),--publish '$(PUBLISH)')
+
+images: ## builds the three container images [TAG=local BUILDER=rust:1-bookworm]
+	@.ci/engine
+	@.ci/images '$(TAG)'
+
+compose-up: images ## starts the store in containers, waits until it serves [PUBLISH=127.0.0.1:35303]
+	@$(compose) up
+
+compose-demo: images ## tells the story of make demo on containers of its own [VICTIM=catalog-2|leader]
+	@$(CARGO) run --quiet --locked -p cluster-config -- demo --compose compose.yaml --tag '$(TAG)' $(if $(VICTIM),--victim '$(VICTIM)')
+
+compose-down: ## stops and removes the containers, keeps their data [VOLUMES=yes removes it]
+	@$(compose) down $(if $(VOLUMES),--volumes)
+
+dist: tools ## a tarball for other machines: programs, systemd units, layouts, the guide
+	@.ci/dist
 
 # What is measured is built as it ships. Data lies where it outlives a reboot: where temporary files are kept in memory,
 # syncing costs nothing.
