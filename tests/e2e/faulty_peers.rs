@@ -141,7 +141,7 @@ async fn garbage_at_the_peer_port_does_no_harm() {
     let cluster = Shared::get().await;
     let shop = Shop::new(&cluster);
     let pids: Vec<_> = cluster.catalogs().iter().map(|node| cluster.cluster.pid(node)).collect();
-    let mut flipped = bytes::BytesMut::new();
+    let mut flipped = BytesMut::new();
     put_frame(&mut flipped, 0, b"hello");
     flipped[4] ^= 1;
     let garbage = [
