@@ -94,7 +94,7 @@ impl Compose {
     /// # Errors
     /// With what Compose said; so below.
     pub fn up(&self, services: &[&str]) -> anyhow::Result<()> {
-        self.compose(&[&["up", "--detach", "--no-build", "--no-recreate"], services].concat())
+        self.compose(&[&["up", "--detach", "--no-build"], services].concat())
     }
 
     /// Removes containers and networks, gracefully; the volumes with the data too, if so.

@@ -7,7 +7,10 @@ use std::{
     os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -48,6 +51,11 @@ impl Drop for Running {
 
 /// Why there can be no hosts here, if so.
 pub fn lacking() -> Option<String> {
+    static LACKING: OnceLock<Option<String>> = OnceLock::new();
+    LACKING.get_or_init(look).clone()
+}
+
+fn look() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root".to_owned());
     }

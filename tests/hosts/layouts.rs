@@ -119,10 +119,8 @@ fn layout_3_keeps_its_promises_while_a_host_is_cut_off() {
         let _turn = turn().await;
         let _servers = start_all(&lab, &layout, "3");
         let cluster = ready("layout-3", layout.clone()).await;
-        let shop = Shop::new(&cluster);
-        client_flow(&shop, 100).await;
         is_loud(&lab, &layout);
-        stock_up(&shop).await;
+        stock_up(&Shop::new(&cluster)).await;
         let mut trial = Trial::begin(cluster, rand::random(), CLIENTS).await.expect("a cluster that serves");
         for victim in ["leader", "order-1"] {
             sleep(STRETCH).await;
@@ -143,8 +141,10 @@ fn layout_3_keeps_its_promises_while_a_host_is_cut_off() {
             sleep(STRETCH).await;
         }
         trial.faults_ended().await;
-        let (_cluster, _history, report) = trial.judge().await.expect("a cluster at rest can be read");
+        let (cluster, _history, report) = trial.judge().await.expect("a cluster at rest can be read");
         must_be_kept(&report);
+        let shop = Shop::new(&cluster);
+        client_flow(&shop, shop.stock(1).await).await;
     });
 }
 
