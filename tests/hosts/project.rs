@@ -19,9 +19,12 @@ const REMOVE: &str = r#"of="label=com.docker.compose.project=$1"
 docker ps -aq -f "$of" | xargs -r docker rm -f
 docker network ls -q -f "$of" | xargs -r docker network rm
 docker volume ls -q -f "$of" | xargs -r docker volume rm"#;
-/// Removes the images of the tag `$1`.
-const REMOVE_IMAGES: &str =
-    r#"for image in catalog-raft order frontend build shell; do docker rmi "catalog-store/$image:$1"; done"#;
+/// Removes the images of the tag `$1`, once no container needs them: another guard may be at work on those.
+const REMOVE_IMAGES: &str = r#"for try in $(seq 30); do
+    left=$(docker image ls -q -f "reference=catalog-store/*:$1" | sort -u)
+    [ -n "$left" ] || break
+    docker image ls --format '{{.Repository}}:{{.Tag}}' -f "reference=catalog-store/*:$1" | xargs -r docker rmi || sleep 1
+done"#;
 /// An image is smaller than this, in bytes.
 const MAX_IMAGE: u64 = 100_000_000;
 /// Lines of each log that a failed test prints.
