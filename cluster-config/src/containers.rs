@@ -14,6 +14,8 @@ use crate::{CatalogNode, Layout, launch};
 
 /// The network on which replicas meet, as `compose.yaml` names it.
 pub const PEERS: &str = "peers";
+/// The project whose containers have the names of their servers; those of others have the project's before it.
+pub const PROJECT: &str = "catalog-store";
 /// The layout of `compose.yaml`, beside it.
 const LAYOUT: &str = "deploy/compose.toml";
 /// What the containers of all projects answer with, inside.
@@ -112,7 +114,8 @@ impl Compose {
     pub fn compose(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut command = compose()?;
         command.arg("-f").arg(&self.file).args(["-p", &self.project]).args(arguments);
-        command.env("TAG", &self.tag).env("PUBLISH", &self.publish);
+        let prefix = if self.project == PROJECT { String::new() } else { format!("{}-", self.project) };
+        command.env("TAG", &self.tag).env("PUBLISH", &self.publish).env("PREFIX", prefix);
         run(&mut command).map(drop)
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use cluster_config::containers::Compose;
+use cluster_config::containers::{Compose, PROJECT};
 
 mod ask;
 mod commands;
@@ -111,7 +111,7 @@ struct Project {
     #[arg(long, default_value = "compose.yaml")]
     file: PathBuf,
     /// The name of the project.
-    #[arg(long, default_value = "catalog-store")]
+    #[arg(long, default_value = PROJECT)]
     project: String,
     /// The tag of the images.
     #[arg(long, default_value = "local")]
