@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 use tests::{Options, Request, Shared, TestCluster, eventually};
 
-use crate::shop::{BOUGHT, Shop, UNAVAILABLE};
+use crate::shop::{BOUGHT, Shop, UNAVAILABLE, client_flow};
 
 /// B2: buys are spread over the order servers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
