@@ -32,6 +32,12 @@ PROFILE ?=
 # `loadgen` drives by it what wrk would.
 DRIVER ?=
 
+# The tag of images; where this machine's clients find the containers' front end (127.0.0.1:35303); `yes` has `make
+# compose-down` remove the data too.
+TAG ?= local
+PUBLISH ?=
+VOLUMES ?=
+
 # Freshly built programs of this clone; a running cluster has copies of its own.
 BUILT := run/built
 INSTALLED := run/bin/cluster-config
@@ -39,7 +45,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build browser page
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build browser page images compose-up compose-demo compose-down dist
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -106,6 +112,7 @@ build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
 test: build simulation browser ## all tests
+	@.ci/hosts
 	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --lib --bins --tests
 
@@ -117,16 +124,36 @@ browser:
 page: tools build browser ## the tests of the page alone, in a browser; pictures in run/page
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --test page -- --nocapture
 
-check: tools ## formatting, lints, documentation, licences; changes nothing
+check: tools ## formatting, lints, documentation, licences and what else deny.toml says; changes nothing
 	@cargo fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@$(CARGO) clippy --locked -p simulation --features simulation --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	@.ci/licences
+	@.ci/deny
 
 fix: tools ## formats, and applies what lints suggest
 	@cargo fmt --all
 	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Of what runs on this machine itself only the program behind these targets is needed, which has no RocksDB in it.
+compose = $(CARGO) run --quiet --locked -p cluster-config -- compose --tag '$(TAG)' $(if $(PUBLISH),--publish '$(PUBLISH)')
+
+images: ## builds the three container images [TAG=local BUILDER=rust:1-bookworm]
+	@.ci/engine
+	@.ci/images '$(TAG)'
+
+compose-up: images ## starts the store in containers, waits until it serves [PUBLISH=127.0.0.1:35303]
+	@$(compose) up
+
+compose-demo: images ## tells the story of make demo on containers of its own [VICTIM=catalog-2|leader]
+	@$(CARGO) run --quiet --locked -p cluster-config -- demo --compose compose.yaml --tag '$(TAG)' $(if $(VICTIM),--victim '$(VICTIM)')
+
+compose-down: ## stops and removes the containers, keeps their data [VOLUMES=yes removes it]
+	@$(compose) down $(if $(VOLUMES),--volumes)
+
+dist: tools ## a tarball for other machines: programs, systemd units, layouts, the guide
+	@.ci/dist
 
 # What is measured is built as it ships. Data lies where it outlives a reboot: where temporary files are kept in memory,
 # syncing costs nothing.

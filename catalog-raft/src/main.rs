@@ -28,6 +28,9 @@ fn run() -> anyhow::Result<()> {
     let layout = Layout::load(&args.config)?;
     let node = layout.catalogs.iter().find(|node| node.id == args.instance).cloned();
     let node = node.with_context(|| format!("layout {} has no catalog {}", args.config, args.instance))?;
+    if args.check {
+        return server::check(&node.listen_client);
+    }
     let _log = server::start_logging(&args, &node.name)?;
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

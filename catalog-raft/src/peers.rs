@@ -43,6 +43,8 @@ const MAX_ANSWERS: usize = 256;
 const WRITE_TOGETHER: usize = 256 << 10;
 /// How long the asker may take to read what goes out in one write.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest name of a sender, in bytes.
+const MAX_NAME: usize = 64;
 /// The longest that a request may wait here, whatever it asks for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -93,7 +95,7 @@ impl Peers {
     async fn connection(&self, stream: TcpStream) -> io::Result<()> {
         let (hello, reader, mut writer) = frame::accept(stream).await?;
         if let Some(reason) = self.refusal(&hello) {
-            tracing::warn!("refused a connection of {} for {:?}: {reason}", hello.sender, hello.purpose);
+            tracing::warn!("refused a connection of {:?} for {:?}: {reason}", hello.sender, hello.purpose);
             return frame::answer_hello(&mut writer, &Welcome::Refused(reason)).await;
         }
         let welcome = Welcome::Accepted { id: self.identity.id, incarnation: self.identity.incarnation };
@@ -110,8 +112,9 @@ impl Peers {
         }
     }
 
-    /// Why a connection is refused: it was meant for another cluster or replica, or comes from a disk that is not the
-    /// one that joined the group under this id.
+    /// Why a connection is refused: it was meant for another cluster or replica, does not say who makes it, or comes from
+    /// a disk that is not the one that joined the group under this id. What a sender may do, once senders prove who they
+    /// are, belongs here too: all that crosses a peer port has been through it.
     ///
     /// Not because the sender is no member: nobody is before the founding, and a replica that lags behind a change of
     /// membership must follow, and vote for, one that has joined meanwhile (Raft dissertation 4.1). It can know a wrong
@@ -124,10 +127,16 @@ impl Peers {
         if hello.receiver != own.id {
             return Some(format!("this is replica {}, not {}", own.id, hello.receiver));
         }
+        if !is_name(&hello.sender) {
+            return Some("a connection must name its sender".to_owned());
+        }
         let Some((id, incarnation)) = hello.sender_replica else {
             let asks_only = matches!(hello.purpose, Purpose::Client | Purpose::Watch | Purpose::Probe);
             return (!asks_only).then(|| "only a replica speaks Raft".to_owned());
         };
+        if id == own.id {
+            return Some(format!("replica {id} is this one: another must not run under its id"));
+        }
         let metrics = self.raft.metrics().borrow_watched().clone();
         let member = metrics.membership_config.membership().get_node(&id)?;
         (member.incarnation != incarnation && hello.purpose != Purpose::Probe)
@@ -180,6 +189,11 @@ impl Peers {
             _ => None,
         }
     }
+}
+
+/// Whether a sender's name is one, and can stand in a line of the log.
+fn is_name(sender: &str) -> bool {
+    (1..=MAX_NAME).contains(&sender.len()) && sender.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// Counts what is refused.

@@ -1,5 +1,6 @@
 //! What each command does, and what they share: naming nodes, waiting until they serve.
 
+pub mod compose;
 pub mod down;
 pub mod logs;
 pub mod restart;

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use cluster_config::{
     Layout,
+    containers::Compose,
     launch::{Cluster, free_addresses},
     table::table,
 };
@@ -20,14 +21,34 @@ mod story;
 
 use crate::{
     ask::{self, Ask},
-    commands::{down, serving, up},
+    commands::{compose, down, serving, up},
 };
 use shop::Shop;
 use story::Story;
 
+/// Where the story takes place.
+pub enum Ground<'a> {
+    /// On processes of the programs in the folder `from`, in the layout `config`, else 4.
+    Processes {
+        /// The layout.
+        config: Option<&'a str>,
+        /// The folder.
+        from: &'a Path,
+    },
+    /// On the containers of the compose file `file`, of images tagged `tag`.
+    Containers {
+        /// The compose file.
+        file: &'a Path,
+        /// The tag.
+        tag: &'a str,
+    },
+}
+
 /// What the demo works with.
 struct Stage {
     cluster: Cluster,
+    /// What runs the cluster, if that is not this program.
+    containers: Option<Compose>,
     ask: Ask,
     shop: Shop,
     story: Story,
@@ -37,26 +58,44 @@ struct Stage {
 ///
 /// # Errors
 /// When anything is not as it must be.
-pub async fn run(config: Option<&str>, run_dir: &Path, from: &Path, victim: Option<&str>) -> anyhow::Result<ExitCode> {
+pub async fn run(ground: Ground<'_>, run_dir: &Path, victim: Option<&str>) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let home = std::path::absolute(run_dir)?.join("demo");
-    clear(&home).await?;
-    let cluster = prepare(config.unwrap_or("4"), &home)?;
+    let (cluster, containers, front) = match ground {
+        Ground::Processes { config, .. } => {
+            clear(&home).await?;
+            let cluster = prepare(config.unwrap_or("4"), &home)?;
+            let front = cluster.layout.frontends[0].address.clone();
+            (cluster, None, front)
+        }
+        Ground::Containers { file, tag } => {
+            let compose = compose::own_project(file, "demo", tag)?;
+            std::fs::create_dir_all(run_dir).with_context(|| format!("cannot make {}", run_dir.display()))?;
+            (compose::elsewhere(&compose)?, Some(compose.clone()), compose.publish)
+        }
+    };
     let story = Story::begin(&run_dir.join("demo.txt"))?;
-    let shop = Shop::new(Ask::new()?, cluster.layout.frontends[0].address.clone());
-    let mut stage = Stage { cluster, ask: Ask::new()?, shop, story };
+    let shop = Shop::new(Ask::new()?, front);
+    let mut stage = Stage { cluster, containers, ask: Ask::new()?, shop, story };
     let told = tokio::select! {
-        told = tell(&mut stage, from, victim) => told,
+        told = tell(&mut stage, &ground, victim) => told,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    let ended = end(&stage.cluster).await;
+    let ended = match &stage.containers {
+        Some(compose) => compose.down(true),
+        None => end(&stage.cluster).await,
+    };
     let outcome = told.and(ended);
     let seconds = began.elapsed().as_secs_f64();
     match &outcome {
         Ok(()) => stage.story.say(&format!("\nall as it must be, in {seconds:.1} s")),
         Err(error) => stage.story.say(&format!("\nFAILED after {seconds:.1} s: {error:#}")),
     }
-    println!("this story is kept in {}, its logs in {}", run_dir.join("demo.txt").display(), home.display());
+    let kept = run_dir.join("demo.txt");
+    match &stage.containers {
+        Some(_) => println!("this story is kept in {}", kept.display()),
+        None => println!("this story is kept in {}, its logs in {}", kept.display(), home.display()),
+    }
     Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -101,8 +140,25 @@ async fn end(cluster: &Cluster) -> anyhow::Result<()> {
     }
 }
 
-async fn tell(stage: &mut Stage, from: &Path, victim: Option<&str>) -> anyhow::Result<()> {
-    bring_up(stage, from).await?;
+impl Stage {
+    fn kill(&self, node: &str) -> anyhow::Result<()> {
+        match &self.containers {
+            Some(compose) => compose.kill(node),
+            None => self.cluster.kill(node),
+        }
+    }
+
+    fn start(&mut self, node: &str) -> anyhow::Result<()> {
+        let Some(compose) = &self.containers else { return self.cluster.start(node).map(drop) };
+        compose.start(node)?;
+        // It may have come up at another address.
+        self.cluster.layout = compose.seen_from_here(self.cluster.layout.clone())?;
+        Ok(())
+    }
+}
+
+async fn tell(stage: &mut Stage, ground: &Ground<'_>, victim: Option<&str>) -> anyhow::Result<()> {
+    bring_up(stage, ground).await?;
     stage.story.title("A client shops");
     let (cost, quantity) = flow(stage, 10).await?;
     ensure!(
@@ -124,15 +180,21 @@ async fn tell(stage: &mut Stage, from: &Path, victim: Option<&str>) -> anyhow::R
     Ok(())
 }
 
-async fn bring_up(stage: &mut Stage, from: &Path) -> anyhow::Result<()> {
+async fn bring_up(stage: &mut Stage, ground: &Ground<'_>) -> anyhow::Result<()> {
     stage.story.title("A cluster comes up");
     let began = Instant::now();
-    up::install(&stage.cluster, from)?;
     let nodes = stage.cluster.nodes();
-    for node in &nodes {
-        stage.cluster.start(node)?;
+    if let Some(compose) = &stage.containers {
+        compose.up(&[])?;
+        compose::wait(compose, &mut stage.cluster, &stage.ask).await?;
     }
-    serving::wait(&stage.cluster, &stage.ask, &nodes).await?;
+    if let Ground::Processes { from, .. } = ground {
+        up::install(&stage.cluster, from)?;
+        for node in &nodes {
+            stage.cluster.start(node)?;
+        }
+        serving::wait(&stage.cluster, &stage.ask, &nodes).await?;
+    }
     let statuses = stage.ask.statuses(&stage.cluster).await;
     let (leader, status) = ask::leader(&statuses).context("there is no leader")?;
     stage.story.say(&format!(

@@ -25,7 +25,10 @@ mod process;
 pub use ports::free_addresses;
 pub use process::{Process, State};
 
-use crate::{layout::Layout, server};
+use crate::{
+    layout::{self, Layout},
+    server,
+};
 
 /// The binaries of the servers, as cargo names them.
 pub const BINARIES: [&str; 3] = ["catalog-raft", "order", "frontend"];
@@ -64,24 +67,23 @@ pub struct Special {
     pub environment: Vec<(OsString, OsString)>,
 }
 
-/// A node of the layout: what runs it and where it listens.
+/// A node of the layout: what runs it, where it listens, and where it answers HTTP.
 struct Node<'a> {
     binary: &'static str,
     id: u64,
     addresses: Vec<&'a str>,
+    answers: &'a str,
 }
 
 impl Cluster {
     /// Names of all nodes: catalogs, order servers, front ends.
     pub fn nodes(&self) -> Vec<String> {
-        let layout = &self.layout;
-        let edges = layout.orders.iter().chain(&layout.frontends).map(|node| &node.name);
-        layout.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
+        self.layout.names()
     }
 
     /// Where a node itself answers HTTP: `host:port`.
     pub fn address(&self, node: &str) -> Option<&str> {
-        self.find(node).ok().and_then(|node| node.addresses.first().copied())
+        self.find(node).ok().map(|node| node.answers)
     }
 
     /// Whether a node's address belongs to this machine, so that it can be started here.
@@ -112,7 +114,7 @@ impl Cluster {
     /// # Errors
     /// Says what to do.
     pub fn start_specially(&self, node: &str, special: &Special) -> anyhow::Result<bool> {
-        let Node { binary, id, addresses } = self.find(node)?;
+        let Node { binary, id, addresses, .. } = self.find(node)?;
         std::fs::create_dir_all(&self.run_dir).with_context(|| format!("cannot make {}", self.run_dir.display()))?;
         // Held until the pid file is written, so that two starts at once make one process.
         let _lock = self.lock(node)?;
@@ -236,11 +238,13 @@ impl Cluster {
                 binary: BINARIES[0],
                 id: found.id,
                 addresses: vec![&found.listen_client, &found.listen_peer],
+                answers: layout::reachable(&found.listen_client, &found.client),
             });
         }
         for (binary, nodes) in [(BINARIES[1], &layout.orders), (BINARIES[2], &layout.frontends)] {
             if let Some(found) = nodes.iter().find(|known| known.name == node) {
-                return Ok(Node { binary, id: found.id, addresses: vec![&found.listen] });
+                let answers = layout::reachable(&found.listen, &found.address);
+                return Ok(Node { binary, id: found.id, addresses: vec![&found.listen], answers });
             }
         }
         bail!("there is no node {node}; the nodes are {}", self.nodes().join(", "))

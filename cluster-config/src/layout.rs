@@ -55,9 +55,10 @@ pub struct CatalogNode {
     pub client: String,
     /// `host:port` of the peer port. TOML `peer`.
     pub peer: String,
-    /// Where it listens for `client`, if something that forwards stands between. TOML `listen_client`, default `client`.
+    /// Where it listens for `client`, if not there: something that forwards stands between, or it listens on all
+    /// interfaces. TOML `listen_client`, default `client`.
     pub listen_client: String,
-    /// Where it listens for `peer`, if something that forwards stands between. TOML `listen_peer`, default `peer`.
+    /// Where it listens for `peer`, if not there. TOML `listen_peer`, default `peer`.
     pub listen_peer: String,
 }
 
@@ -70,7 +71,7 @@ pub struct EdgeNode {
     pub name: String,
     /// `host:port`. TOML `address`.
     pub address: String,
-    /// Where it listens, if something that forwards stands between. TOML `listen`, default `address`.
+    /// Where it listens, if not there. TOML `listen`, default `address`.
     pub listen: String,
 }
 
@@ -161,6 +162,12 @@ impl Layout {
         raw::Layout::moved(self, addresses).map_err(Error::Invalid)
     }
 
+    /// Names of all nodes: catalogs, order servers, front ends.
+    pub fn names(&self) -> Vec<String> {
+        let edges = self.orders.iter().chain(&self.frontends).map(|node| &node.name);
+        self.catalogs.iter().map(|node| &node.name).chain(edges).cloned().collect()
+    }
+
     /// How many addresses the layout uses.
     pub fn address_count(&self) -> usize {
         self.addresses().count()
@@ -234,15 +241,22 @@ impl Layout {
 
     fn check_addresses(&self) -> Result<(), String> {
         let mut used = BTreeMap::new();
-        for (node, address) in self.addresses().chain(self.hidden_addresses()) {
+        let shown = self.addresses().map(|(node, address)| (node, address, true));
+        let hidden = self.hidden_addresses().map(|(node, address)| (node, address, false));
+        for (node, address, is_shown) in shown.chain(hidden) {
             let host = host(address).map_err(|why| format!("{node}: `{address}` {why}"))?;
+            if is_shown && is_unspecified(host) {
+                return Err(format!("{node}: `{address}` {UNSPECIFIED}"));
+            }
             if !self.insecure && !is_loopback(host) {
                 return Err(format!(
                     "{node}: `{address}` is not loopback, and traffic is neither encrypted nor authenticated; \
                      use 127.0.0.1, or say `insecure = true` if the network is trusted"
                 ));
             }
-            if let Some(other) = used.insert(address, node) {
+            // Every interface of one machine is not that of another.
+            let machine = if is_unspecified(host) { node } else { "" };
+            if let Some(other) = used.insert((machine, address), node) {
                 let who =
                     if other == node { format!("{node} uses twice") } else { format!("{other} and {node} both use") };
                 return Err(format!(
@@ -302,15 +316,14 @@ fn host(address: &str) -> Result<&str, &'static str> {
         return Err("has no port from 1 to 65535; write host:port");
     }
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let ip: std::net::Ipv6Addr = inner.parse().map_err(|_| "is not an IPv6 address in brackets")?;
-        return if ip.is_unspecified() { Err(UNSPECIFIED) } else { Ok(inner) };
+        inner.parse::<std::net::Ipv6Addr>().map_err(|_| "is not an IPv6 address in brackets")?;
+        return Ok(inner);
     }
     if host.contains(':') {
         return Err("is an IPv6 address without brackets; write [address]:port");
     }
     let digits = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match host.parse::<std::net::Ipv4Addr>() {
-        Ok(ip) if ip.is_unspecified() => Err(UNSPECIFIED),
         Ok(_) => Ok(host),
         Err(_) if digits => Err("is neither a host name nor an IPv4 address"),
         Err(_) if host.len() > 253 || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
@@ -320,8 +333,18 @@ fn host(address: &str) -> Result<&str, &'static str> {
     }
 }
 
-const UNSPECIFIED: &str =
-    "names every interface, but others must be able to connect to it; write this machine's own address or name";
+const UNSPECIFIED: &str = "names every interface, but others must be able to connect to it; write this machine's own \
+                           address or name, and where it listens as `listen`, `listen_client` or `listen_peer`";
+
+fn is_unspecified(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
+/// Where a program on the machine of a server that listens at `listen` reaches it, when others look for it at `shown`:
+/// one that listens on all interfaces is found where others find it.
+pub fn reachable<'a>(listen: &'a str, shown: &'a str) -> &'a str {
+    if host(listen).is_ok_and(is_unspecified) { shown } else { listen }
+}
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -3,6 +3,7 @@
 //!
 //! Must not know what a server does.
 
+pub mod containers;
 pub mod http;
 pub mod launch;
 pub mod layout;

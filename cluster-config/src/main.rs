@@ -1,9 +1,13 @@
 //! The program behind the Make targets: brings a cluster up on this machine, shows it, breaks it and heals it.
 //! Owns the command line; must not know how a server does its work, only what it says of itself over HTTP.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+use cluster_config::containers::{Compose, PROJECT};
 
 mod ask;
 mod commands;
@@ -76,14 +80,56 @@ enum Command {
         /// A node's name, `leader` or `all`.
         node: String,
     },
+    /// Brings the containers of a compose file up, or down.
+    Compose {
+        #[command(flatten)]
+        project: Project,
+        #[command(subcommand)]
+        act: Act,
+    },
     /// Tells the story of a crash on a cluster of its own: sell, kill, sell on, restart, catch up, sell again.
     Demo {
         /// The folder of the built binaries.
-        #[arg(long)]
-        from: PathBuf,
+        #[arg(long, required_unless_present = "compose")]
+        from: Option<PathBuf>,
+        /// Tells it on containers of this compose file instead, in a project of its own.
+        #[arg(long, conflicts_with = "from")]
+        compose: Option<PathBuf>,
+        /// The tag of the images.
+        #[arg(long, default_value = "local")]
+        tag: String,
         /// Kill only this one: a catalog's name, or `leader`. Default: `catalog-2`, and then the leader.
         #[arg(long)]
         victim: Option<String>,
+    },
+}
+
+/// Which containers.
+#[derive(Debug, clap::Args)]
+struct Project {
+    /// The compose file.
+    #[arg(long, default_value = "compose.yaml")]
+    file: PathBuf,
+    /// The name of the project.
+    #[arg(long, default_value = PROJECT)]
+    project: String,
+    /// The tag of the images.
+    #[arg(long, default_value = "local")]
+    tag: String,
+    /// Where clients find the front end, `host:port` of this machine.
+    #[arg(long, default_value = "127.0.0.1:35303")]
+    publish: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Starts what does not run, and waits until all serve.
+    Up,
+    /// Stops and removes the containers and their networks.
+    Down {
+        /// Removes the volumes with the data too.
+        #[arg(long)]
+        volumes: bool,
     },
 }
 
@@ -101,8 +147,20 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = cli.config.as_deref();
-    if let Command::Demo { from, victim } = &cli.command {
-        return demo::run(config, &cli.run_dir, from, victim.as_deref()).await;
+    if let Command::Demo { from, compose, tag, victim } = &cli.command {
+        let ground = match (from, compose) {
+            (_, Some(file)) => demo::Ground::Containers { file, tag },
+            (from, None) => demo::Ground::Processes { config, from: from.as_deref().unwrap_or(Path::new("")) },
+        };
+        return demo::run(ground, &cli.run_dir, victim.as_deref()).await;
+    }
+    if let Command::Compose { project, act } = &cli.command {
+        let compose = Compose::new(&project.file, &project.project, &project.tag, &project.publish);
+        match act {
+            Act::Up => commands::compose::up(&compose).await?,
+            Act::Down { volumes } => commands::compose::down(&compose, *volumes)?,
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     if let Command::Up { from, check } = &cli.command {
         return commands::up::up(&place::create(config, &cli.run_dir)?, from.as_deref(), *check).await;
@@ -112,7 +170,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let cluster = place::open(config, &cli.run_dir)?;
     match &cli.command {
-        Command::Up { .. } | Command::Clean | Command::Demo { .. } => {}
+        Command::Up { .. } | Command::Clean | Command::Demo { .. } | Command::Compose { .. } => {}
         Command::Down => commands::down::down(&cluster).await?,
         Command::Status { json } => commands::status::status(&cluster, *json).await?,
         Command::Kill { node } => commands::signals::kill(&cluster, node).await?,

@@ -1,6 +1,7 @@
 //! What all servers have in common from the outside: arguments, log file, listeners, signals. Must not know what a
 //! server serves.
 
+mod check;
 #[cfg(not(feature = "simulation"))]
 mod outside;
 #[cfg(feature = "simulation")]
@@ -19,7 +20,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::outside::{SnapshotSignal, bind, terminated};
+pub use self::{
+    check::check,
+    outside::{SnapshotSignal, bind, terminated},
+};
 use crate::Layout;
 
 /// A log file is put aside once it is this large, in bytes.
@@ -41,14 +45,21 @@ const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 #[command(version)]
 pub struct Args {
     /// The layout: a number N for cluster-config/config_N.toml, or a path.
-    #[arg(short = 'c', long = "config", default_value = "4")]
+    #[arg(short = 'c', long = "config", default_value = "4", env = "CATALOG_STORE_CONFIG")]
     pub config: String,
     /// Which instance of its kind this is, from 1.
-    #[arg(short = 'i', long = "instance", default_value_t = 1)]
+    #[arg(short = 'i', long = "instance", default_value_t = 1, env = "CATALOG_STORE_INSTANCE")]
     pub instance: u64,
     /// Where data and logs live: `<run-dir>/<node>/` and `<run-dir>/<node>.log`.
-    #[arg(long = "run-dir", default_value = "run")]
+    #[arg(long = "run-dir", default_value = "run", env = "CATALOG_STORE_RUN_DIR")]
     pub run_dir: PathBuf,
+    /// Logs to standard error too, where that is no terminal: for systemd and for containers.
+    #[arg(long)]
+    pub log_stderr: bool,
+    /// Starts nothing: asks the server of this instance, which runs on this machine, whether it is ready, prints what it
+    /// says, and ends with 0 if it is.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Keeps the log's writer alive; drop it last.
@@ -57,8 +68,8 @@ pub struct LogGuard {
     _writer: WorkerGuard,
 }
 
-/// Logs to `<run-dir>/<node>.log`, rotated by size, and to standard error when that is a terminal. The level comes
-/// from `RUST_LOG`, default `info`. Panics are logged too.
+/// Logs to `<run-dir>/<node>.log`, rotated by size, and to standard error when that is a terminal or the arguments say so.
+/// The level comes from `RUST_LOG`, default `info`. Panics are logged too.
 ///
 /// # Errors
 /// When the file cannot be made.
@@ -80,9 +91,11 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
         .with_target(false)
         .with_thread_names(true)
         .with_writer(file);
-    let terminal = std::io::stderr().is_terminal().then(|| {
+    let is_terminal = std::io::stderr().is_terminal();
+    let terminal = (is_terminal || args.log_stderr).then(|| {
         tracing_subscriber::fmt::layer()
             .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
+            .with_ansi(is_terminal)
             .with_target(false)
             .with_writer(std::io::stderr)
     });

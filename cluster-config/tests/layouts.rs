@@ -2,7 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use cluster_config::{Layout, server};
+use cluster_config::{Layout, layout::reachable, server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const GOOD: &str = r#"
 [[catalog]]
@@ -207,4 +208,55 @@ async fn a_bind_says_which_address_another_program_has() {
     let address = first.local_addr().expect("its address").to_string();
     let error = server::bind(&layout, &address).await.expect_err("the port is taken").to_string();
     assert!(error.contains(&address) && error.contains("another program uses it"), "{error}");
+}
+
+#[test]
+fn a_server_may_listen_on_every_interface_though_others_look_for_it_at_one() {
+    let catalog = |id: u64| {
+        format!(
+            "[[catalog]]\nid = {id}\nclient = \"store-{id}:50001\"\npeer = \"store-{id}:51001\"\n\
+             listen_client = \"0.0.0.0:50001\"\nlisten_peer = \"[::]:51001\"\n"
+        )
+    };
+    let (first, second) = (catalog(1), catalog(2));
+    let open = format!("insecure = true\n{first}{second}");
+    let layout = parse(&open).expect("two machines, each with all of its own interfaces");
+    let own = &layout.catalogs[1];
+    assert_eq!((own.client.as_str(), own.listen_client.as_str()), ("store-2:50001", "0.0.0.0:50001"));
+    assert_eq!(reachable(&own.listen_client, &own.client), "store-2:50001");
+    assert_eq!(reachable("127.0.0.1:7", "store-2:50001"), "127.0.0.1:7");
+    let error = parse(&open.replace("insecure = true\n", "")).expect_err("open, and not said so");
+    assert!(error.contains("insecure = true"), "{error}");
+    let error = parse(&open.replace("[::]:51001", "0.0.0.0:50001")).expect_err("one machine, one port");
+    assert!(error.contains("catalog-1 uses twice"), "{error}");
+}
+
+#[test]
+fn what_is_kept_for_tls_and_roles_is_refused_until_it_means_something() {
+    for table in ["[tls]\ncertificate = \"a.pem\"", "[roles]\nadmin = [\"ops\"]"] {
+        refused("[[catalog]]", &format!("{table}\n[[catalog]]"), &["kept for a later version", "neither encrypts"]);
+    }
+}
+
+#[tokio::test]
+async fn check_asks_the_server_on_this_machine_whether_it_is_ready() {
+    for (status, body) in [("200 OK", "ready"), ("503 Service Unavailable", "no leader")] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut asked = [0; 64];
+            let length = stream.read(&mut asked).await.expect("a request");
+            stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n{body}\n").as_bytes()).await.expect("it listens");
+            String::from_utf8_lossy(&asked[..length]).into_owned()
+        });
+        // As one that listens on every interface.
+        let checked = tokio::task::spawn_blocking(move || server::check(&format!("0.0.0.0:{port}"))).await;
+        let checked = checked.expect("no panic").map_err(|error| error.to_string());
+        let expected = if status.starts_with("200") { Ok(()) } else { Err("not ready (503): no leader".to_owned()) };
+        assert_eq!(checked, expected);
+        assert!(server.await.expect("no panic").starts_with("GET /readyz HTTP/1.1\r\n"));
+    }
+    let error = server::check("127.0.0.1:1").expect_err("nobody listens there").to_string();
+    assert_eq!(error, "no answer from 127.0.0.1:1");
 }

@@ -7,7 +7,7 @@ fn a_log_has_time_level_thread_and_fields_keeps_panics_and_is_rotated() {
     let folder = tempfile::tempdir().expect("a folder");
     let run_dir = folder.path().join("run");
     let path = run_dir.join("order-1.log");
-    let args = Args { config: "4".into(), instance: 1, run_dir: run_dir.clone() };
+    let args = Args { config: "4".into(), instance: 1, run_dir: run_dir.clone(), log_stderr: false, check: false };
     let guard = start_logging(&args, "order-1").expect("a log");
     let seller = std::thread::Builder::new().name("seller".into()).spawn(|| {
         tracing::info!(request_id = "0190", "Bought book {}", "RPCs for Dummies");

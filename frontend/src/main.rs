@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use cluster_config::{
     Layout,
-    server::{Args, bind, raise_file_limit, runtime, start_logging, terminated},
+    server::{Args, bind, check, raise_file_limit, runtime, start_logging, terminated},
 };
 use frontend::{front::Front, server};
 
@@ -19,6 +19,9 @@ fn main() -> anyhow::Result<()> {
     let node = node.cloned().with_context(|| {
         format!("layout {} has no front end {}; choose another with -i", args.config, args.instance)
     })?;
+    if args.check {
+        return check(&node.listen);
+    }
     let _log = start_logging(&args, &node.name)?;
     raise_file_limit();
     runtime(&layout)?.block_on(async {

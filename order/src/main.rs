@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use cluster_config::{
     Layout,
-    server::{Args, bind, raise_file_limit, runtime, start_logging, terminated},
+    server::{Args, bind, check, raise_file_limit, runtime, start_logging, terminated},
 };
 
 /// Threads give back what others have allocated, all the time, and libc spent a tenth of the processors on that under load.
@@ -18,6 +18,9 @@ fn main() -> anyhow::Result<()> {
     let node = node.with_context(|| {
         format!("layout {} has no order server {}; choose another with -i", args.config, args.instance)
     })?;
+    if args.check {
+        return check(&node.listen);
+    }
     let _log = start_logging(&args, &node.name)?;
     raise_file_limit();
     runtime(&layout)?.block_on(async {

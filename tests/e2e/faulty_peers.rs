@@ -2,11 +2,14 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use catalog_client::frame::{Hello, MAGIC, MAX_PAYLOAD, Purpose, VERSION, connect, put_frame};
-use tests::{Shared, eventually};
+use bytes::BytesMut;
+use catalog_client::frame::{HANDSHAKE, Hello, MAGIC, MAX_PAYLOAD, Purpose, VERSION, connect, encode, put_frame};
+use order_client::BATCH_PATH;
+use tests::{Client, Shared, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 use crate::shop::Shop;
@@ -39,6 +42,9 @@ async fn strangers_are_refused_at_the_peer_port() {
         ("an unknown disk under id 2", replica(Purpose::RaftData, 4711)),
         ("an unknown disk that votes", replica(Purpose::RaftVote, 4711)),
         ("an unknown disk with a snapshot", replica(Purpose::RaftSnapshot, 4711)),
+        ("a sender without a name", Hello { sender: String::new(), ..good.clone() }),
+        ("a name that breaks a line", Hello { sender: "a\nb".to_owned(), ..good.clone() }),
+        ("another replica under its own id", Hello { sender_replica: Some((node.id, 4711)), ..good.clone() }),
         ("Raft from nobody", Hello { purpose: Purpose::RaftVote, ..good.clone() }),
     ];
     for (what, hello) in wrong {
@@ -48,6 +54,52 @@ async fn strangers_are_refused_at_the_peer_port() {
     }
     let magic = Hello { magic: *b"HTTP", ..good };
     connect(&node.peer, &magic, PATIENCE).await.expect_err("another protocol");
+}
+
+/// Peer and internal requests are answered at the peer port alone: a hello that is right there is no request of HTTP, and the
+/// front ends' way to order servers is nowhere else. A peer port in turn knows no HTTP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn internal_requests_are_answered_where_they_belong_alone() {
+    let cluster = Shared::get().await;
+    let layout = &cluster.cluster.layout;
+    let node = &layout.catalogs[0];
+    let hello = Hello {
+        magic: MAGIC,
+        version: VERSION,
+        cluster: layout.cluster.clone(),
+        sender: "a test".to_owned(),
+        sender_replica: None,
+        receiver: node.id,
+        purpose: Purpose::Client,
+    };
+    connect(&node.peer, &hello, PATIENCE).await.expect("a hello that is right");
+    let mut frame = BytesMut::new();
+    put_frame(&mut frame, HANDSHAKE, &encode(&hello));
+    for (what, address) in
+        [("catalog", &node.client), ("order", &layout.orders[0].address), ("frontend", &layout.frontends[0].address)]
+    {
+        let answer = answer_to(address, &frame).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{what} answers a hello: {answer}");
+    }
+    for address in [&node.client, &layout.frontends[0].address] {
+        let posted = Client::new().post(format!("http://{address}{BATCH_PATH}"), "").await;
+        assert!(matches!(posted.status, 404 | 405), "{address}: {posted:?}");
+    }
+    for catalog in &layout.catalogs {
+        let answer = answer_to(&catalog.peer, b"GET /v1/status HTTP/1.1\r\nHost: it\r\n\r\n").await;
+        assert_eq!(answer, "", "a peer port speaks HTTP");
+    }
+}
+
+/// What is answered to `bytes` until the connection is closed.
+async fn answer_to(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the port is open");
+    stream.write_all(bytes).await.expect("it takes a few bytes");
+    stream.shutdown().await.expect("its own half can be closed");
+    let mut answer = Vec::new();
+    // A reset is an end too.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it is closed");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Who is let in may not announce frames longer than what the connection is for: it is closed on the header's word, while
@@ -89,7 +141,7 @@ async fn garbage_at_the_peer_port_does_no_harm() {
     let cluster = Shared::get().await;
     let shop = Shop::new(&cluster);
     let pids: Vec<_> = cluster.catalogs().iter().map(|node| cluster.cluster.pid(node)).collect();
-    let mut flipped = bytes::BytesMut::new();
+    let mut flipped = BytesMut::new();
     put_frame(&mut flipped, 0, b"hello");
     flipped[4] ^= 1;
     let garbage = [

@@ -20,7 +20,8 @@ mod overload;
 mod reads;
 mod selling;
 mod shipped;
-mod shop;
 mod snapshots;
 mod surviving;
 mod watch;
+
+use tests::shop;

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 use tests::{Options, Request, Shared, TestCluster, eventually};
 
-use crate::shop::{BOUGHT, Shop, UNAVAILABLE};
+use crate::shop::{BOUGHT, Shop, UNAVAILABLE, client_flow};
 
 /// B2: buys are spread over the order servers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,25 +98,6 @@ async fn b14_get_and_post_on_every_server() {
     }
     assert_eq!(shop.stock(n).await, 50 - 6);
     shop.withdraw(&item).await;
-}
-
-/// The client flow of the original store, from `stock` of item 1 on.
-pub async fn client_flow(shop: &Shop<'_>, stock: u64) {
-    let list = shop.get("/list").await.expect(200).json();
-    assert_eq!(list[0]["quantity"], stock);
-    let set = shop.get("/update_c/1/10").await.expect(200).text();
-    assert_eq!(set, "\"Cost of item :1 successfully updated to:10\"");
-    let found = shop.get("/search/Distributed_systems").await.expect(200).json();
-    let numbers: Vec<_> = found.as_array().expect("an array").iter().map(|row| row["item_number"].as_u64()).collect();
-    assert_eq!(numbers, [Some(1), Some(2), Some(5)]);
-    assert_eq!(shop.buy(1).await.expect(200).text(), BOUGHT);
-    let lookup = shop.get("/lookup/1").await.expect(200).json();
-    assert_eq!((&lookup["cost"], &lookup["quantity"]), (&json!(10), &json!(stock - 1)));
-    let quantity = shop.get("/get_quantity/1").await.expect(200).json();
-    assert_eq!(quantity, json!({"quantity": stock - 1}));
-    let list = shop.get("/list").await.expect(200).json();
-    assert_eq!((&list[0]["cost"], &list[0]["quantity"]), (&json!(10), &json!(stock - 1)));
-    assert_eq!(list.as_array().map(Vec::len), Some(7));
 }
 
 /// B15, B16 and B17, one after the other, as the original's client does.

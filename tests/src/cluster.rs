@@ -135,6 +135,20 @@ impl TestCluster {
         Ok(Self { cluster, name, specials, net: None, guard, failed, quiet: options.quiet, http, _slot: slot })
     }
 
+    /// Servers that something else has started, where this program finds them by `layout`; of their processes it knows
+    /// nothing.
+    ///
+    /// # Panics
+    /// When there can be no folder for what the cluster keeps.
+    pub async fn elsewhere(name: &str, layout: Layout) -> Self {
+        let slot = SLOTS.acquire().await.expect("the semaphore is never closed");
+        let folder = tempfile::Builder::new().prefix(&format!("catalog-{name}-")).tempdir().expect("a folder").keep();
+        let cluster = Cluster { layout, selector: String::new(), run_dir: folder };
+        let (name, specials, failed) = (name.to_owned(), Mutex::default(), AtomicBool::new(false));
+        let http = Client::without_pool();
+        Self { cluster, name, specials, net: None, guard: None, failed, quiet: false, http, _slot: slot }
+    }
+
     /// The network between the servers.
     ///
     /// # Panics

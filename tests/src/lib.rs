@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod net;
 pub mod observe;
 pub mod options;
+pub mod shop;
 pub mod trial;
 pub mod watcher;
 pub mod workload;

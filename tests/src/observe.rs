@@ -32,6 +32,12 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
+struct OfTopic {
+    item_number: Item,
+    topic: String,
+}
+
+#[derive(Deserialize)]
 struct Page {
     orders: Vec<PagedOrder>,
     next: Option<String>,
@@ -75,6 +81,21 @@ pub async fn books(client: &Client, url: &str) -> anyhow::Result<BTreeMap<Item, 
 pub fn parse_books(list: &[u8]) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
     let items: Vec<Listed> = serde_json::from_slice(list).context("a list of another shape")?;
     Ok(items.into_iter().map(|item| (item.item_number, (item.quantity, item.cost))).collect())
+}
+
+/// The topics that the server at `url` lists, with the items of each.
+///
+/// # Errors
+/// When it does not.
+pub async fn topics(client: &Client, url: &str) -> anyhow::Result<Vec<(String, Vec<Item>)>> {
+    let answer = client.try_send(Request::get(format!("{url}/list"))).await?;
+    ensure!(answer.status == 200, "{url}/list: {answer:?}");
+    let items: Vec<OfTopic> = serde_json::from_slice(&answer.body).context("a list of another shape")?;
+    let mut topics: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+    for item in items {
+        topics.entry(item.topic).or_default().push(item.item_number);
+    }
+    Ok(topics.into_iter().collect())
 }
 
 /// Waits until all replicas have applied the same, and reads everything. No writes may go on.

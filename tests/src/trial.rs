@@ -111,7 +111,7 @@ impl Trial {
             seed,
             clients,
             items: before.keys().copied().collect(),
-            topics: topics(before.keys().copied()),
+            topics: observe::topics(&Client::new(), &cluster.front()).await?,
         };
         let watchers = Watchers::start(layout, seed);
         Ok(Self { load: Workload::start(plan), watchers, before, unserved: Vec::new(), cluster })

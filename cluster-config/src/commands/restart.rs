@@ -83,7 +83,8 @@ pub async fn caught_up(cluster: &Cluster, ask: &Ask, node: &str) -> anyhow::Resu
                 (None, _) => "it does not tell its status".into(),
             },
         };
-        ensure!(cluster.process(node).is_some(), "{node} has ended{}", log_end(&cluster.run_dir, node));
+        let has_ended = cluster.is_local(node) && cluster.process(node).is_none();
+        ensure!(!has_ended, "{node} has ended{}", log_end(&cluster.run_dir, node));
         if deadline.is_over() {
             bail!(
                 "{node} has not caught up after {} s: {why}{}",

@@ -13,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two rounds of questions.
 const POLL: Duration = Duration::from_millis(25);
 /// What is waited for is said after this long, and again this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
+pub const SAY_EVERY: Duration = Duration::from_secs(3);
 /// Lines of a log that a failure shows.
 const LOG_LINES: usize = 15;
 /// Of a log, at most so many bytes are read for them.

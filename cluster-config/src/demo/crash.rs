@@ -57,11 +57,13 @@ pub async fn crash(stage: &mut Stage, victim: &str, cost: u64) -> anyhow::Result
     let article = if role == "leader" { "the" } else { "a" };
     stage.story.title(&format!("{victim}, {article} {role}, is killed"));
     let stock = stage.shop.quantity(SOLD).await?;
-    stage.cluster.kill(&victim)?;
+    // Before, not after: an engine takes its time to say that a container is killed.
     let killed = Instant::now();
+    stage.kill(&victim)?;
     let enough = Arc::new(AtomicBool::new(false));
     let buyer = buy_until(stage.shop.clone(), killed, enough.clone());
-    let noticed = until_seen(stage, &victim, false).await?;
+    until_seen(stage, &victim, false).await?;
+    let noticed = killed.elapsed();
     stage.story.say(&format!("the front end noticed after {}", ms(noticed)));
     stage.story.say(&format!("meanwhile: {}", stage.shop.set_cost(REPRICED, cost).await?));
     enough.store(true, Ordering::Relaxed);
@@ -99,7 +101,7 @@ pub async fn crash(stage: &mut Stage, victim: &str, cost: u64) -> anyhow::Result
 async fn bring_back(stage: &mut Stage, victim: &str, cost: u64, left: u64) -> anyhow::Result<(Duration, u64)> {
     stage.story.title(&format!("{victim} is restarted on its own data"));
     let restarted = Instant::now();
-    stage.cluster.start(victim)?;
+    stage.start(victim)?;
     let status = caught_up(&stage.cluster, &stage.ask, victim).await?.context("it is no catalog")?;
     let caught = restarted.elapsed();
     stage.story.say(&format!("it serves and has caught up after {}, applied {}", ms(caught), status.applied));

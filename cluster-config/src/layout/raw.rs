@@ -36,6 +36,10 @@ pub(super) struct Layout {
     order: Vec<Edge>,
     #[serde(default)]
     frontend: Vec<Edge>,
+    /// Kept for encrypted connections.
+    tls: Option<toml::Value>,
+    /// Kept for who may do what.
+    roles: Option<toml::Value>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -109,6 +113,14 @@ fn queue() -> usize {
 impl Layout {
     /// Names and sorts the nodes, and gives the times their type. `folder` is where a relative `items` is.
     pub(super) fn into_layout(self, folder: &Path) -> Result<super::Layout, String> {
+        for (name, is_there) in [("tls", self.tls.is_some()), ("roles", self.roles.is_some())] {
+            if is_there {
+                return Err(format!(
+                    "`{name}` is kept for a later version: this one neither encrypts nor asks who somebody is; remove \
+                     it, and say `insecure = true` only on a network that is trusted"
+                ));
+            }
+        }
         let items = self.items.map(|path| folder.join(path));
         if let Some(path) = items.as_ref().filter(|path| !path.is_file()) {
             return Err(format!(
@@ -189,6 +201,8 @@ impl Layout {
             order: edges(&from.orders)?,
             frontend: edges(&from.frontends)?,
             catalog,
+            tls: None,
+            roles: None,
         };
         toml::to_string(&layout).map_err(|error| error.to_string())
     }

@@ -36,6 +36,12 @@ pub async fn bind(layout: &Layout, address: &str) -> anyhow::Result<TcpListener>
         );
     }
     let Some(&at) = resolved.first() else { bail!("{address} resolves to nothing; correct the layout") };
+    if !at.ip().is_loopback() {
+        tracing::warn!(
+            "INSECURE: {address} is beyond loopback, and traffic is neither encrypted nor authenticated: whoever reaches \
+             it can read and change everything. The layout says `insecure = true`: keep strangers off this network"
+        );
+    }
     let began = Instant::now();
     loop {
         match listen(at) {

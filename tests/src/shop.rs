@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::{Answer, Client, Request, TestCluster, eventually};
 use serde_json::{Value, json};
-use tests::{Answer, Client, Request, TestCluster};
+
+mod customers;
+
+pub use customers::{Customers, some_buys};
 
 /// The body of a buy that succeeded.
 pub const BOUGHT: &str = "\"Record successfully bought\"";
@@ -11,20 +15,27 @@ pub const BOUGHT: &str = "\"Record successfully bought\"";
 pub const UNAVAILABLE: &str = "\"Item is unavailable.\"";
 
 /// A cluster and a client that asks it, mostly through the first front end.
+#[derive(Debug)]
 pub struct Shop<'a> {
+    /// The cluster.
     pub cluster: &'a TestCluster,
+    /// The client.
     pub client: Client,
 }
 
 /// An item that one test has added and no other knows.
 #[derive(Debug, Clone)]
 pub struct OwnItem {
+    /// Its number.
     pub number: u64,
+    /// Its title.
     pub title: String,
+    /// Its topic.
     pub topic: String,
 }
 
 impl<'a> Shop<'a> {
+    /// A customer of `cluster`.
     pub fn new(cluster: &'a TestCluster) -> Self {
         Self { cluster, client: Client::new() }
     }
@@ -118,10 +129,32 @@ impl<'a> Shop<'a> {
 
     /// Looks `item` up until the cache answers.
     pub async fn warm(&self, path: &str) -> Answer {
-        tests::eventually(&format!("{path} is answered from the cache"), || async {
+        eventually(&format!("{path} is answered from the cache"), || async {
             let answer = self.get(path).await.expect(200);
             if answer.is_hit() { Ok(answer) } else { Err(format!("{:?}", answer.header("cache-status"))) }
         })
         .await
     }
+}
+
+/// The client flow of the original store (B15), from `stock` of item 1 on.
+///
+/// # Panics
+/// When an answer is another.
+pub async fn client_flow(shop: &Shop<'_>, stock: u64) {
+    let list = shop.get("/list").await.expect(200).json();
+    assert_eq!(list[0]["quantity"], stock);
+    let set = shop.get("/update_c/1/10").await.expect(200).text();
+    assert_eq!(set, "\"Cost of item :1 successfully updated to:10\"");
+    let found = shop.get("/search/Distributed_systems").await.expect(200).json();
+    let numbers: Vec<_> = found.as_array().expect("an array").iter().map(|row| row["item_number"].as_u64()).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(5)]);
+    assert_eq!(shop.buy(1).await.expect(200).text(), BOUGHT);
+    let lookup = shop.get("/lookup/1").await.expect(200).json();
+    assert_eq!((&lookup["cost"], &lookup["quantity"]), (&json!(10), &json!(stock - 1)));
+    let quantity = shop.get("/get_quantity/1").await.expect(200).json();
+    assert_eq!(quantity, json!({"quantity": stock - 1}));
+    let list = shop.get("/list").await.expect(200).json();
+    assert_eq!((&list[0]["cost"], &list[0]["quantity"]), (&json!(10), &json!(stock - 1)));
+    assert_eq!(list.as_array().map(Vec::len), Some(7));
 }
