@@ -40,9 +40,19 @@ struct Probed {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this disk is empty, but {name} has already been a member of the group with another disk, whose votes and entries \
-     are lost with it: bring the old disk back, or add a replica under a new id"
+     are lost with it: bring the old disk back, or have a replica with a new id take its place: make replace NODE={name}"
 )]
 pub struct DiskLost {
+    name: String,
+}
+
+/// This id must not be used by this disk.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{name} has been a member of the group before, or was passed over: the group has greater ids, and an id is never used \
+     again; have a replica join under a new one: make add"
+)]
+pub struct IdUsed {
     name: String,
 }
 
@@ -65,7 +75,7 @@ pub async fn answer_probe(
 /// Returns when this replica belongs to a group: at once after a restart, else when the group has been founded.
 ///
 /// # Errors
-/// [`DiskLost`], or that Raft has ended.
+/// [`DiskLost`], [`IdUsed`], or that Raft has ended.
 pub async fn join_or_found(raft: &Raft, identity: &Arc<Identity>, layout: &Layout) -> anyhow::Result<()> {
     let mut waited = 0;
     loop {
@@ -100,6 +110,10 @@ async fn ask_all(identity: &Arc<Identity>, layout: &Layout) -> anyhow::Result<(V
                     let own = probed.members.get(&identity.id);
                     if own.is_some_and(|own| *own != identity.incarnation) {
                         return Err(DiskLost { name: identity.name.clone() }.into());
+                    }
+                    // Whoever joins has a greater id than all who have joined before.
+                    if own.is_none() && probed.members.keys().any(|member| *member > identity.id) {
+                        return Err(IdUsed { name: identity.name.clone() }.into());
                     }
                     if !probed.empty {
                         missing.push(format!("{} (already in a group)", node.name));

@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     api::{self, Api},
     founding, handover, items,
+    members::Membership,
     metrics::Metrics,
     network::{Identity, Network},
     peers::{self, Peers},
@@ -80,6 +81,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
     let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
     let snapshots = data.join(SNAPSHOTS);
+    let membership = Arc::new(Membership::new(identity.clone(), raft.clone(), node.client.clone()));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
         raft: raft.clone(),
@@ -87,6 +89,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         space: space.clone(),
         proposals: proposals.clone(),
         reads: reads.clone(),
+        membership: membership.clone(),
         loaded: loaded.clone(),
     });
     let api = Arc::new(Api {
@@ -111,7 +114,10 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tokio::select! {
         result = async {
             founding::join_or_found(&raft, &identity, &layout).await?;
-            items::load_once(&raft, &reads, &proposals, &layout, &loaded).await
+            tokio::select! {
+                loading = items::load_once(&raft, &reads, &proposals, &layout, &loaded) => loading,
+                removed = membership.until_removed(reads.peers()) => Err(removed?.into()),
+            }
         } => result?,
         () = server::terminated() => {}
     }

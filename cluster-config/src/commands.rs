@@ -2,7 +2,9 @@
 
 pub mod compose;
 pub mod down;
+mod group;
 pub mod logs;
+pub mod replicas;
 pub mod restart;
 pub mod serving;
 pub mod signals;

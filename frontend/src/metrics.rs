@@ -110,7 +110,7 @@ fn requests(front: &Front, sheet: &mut Sheet<'_>) {
     sheet.histogram("frontend_read_seconds", help, &front.upstream.times);
     let orders = front.writes.orders().servers();
     let orders = orders.iter().map(|(server, live)| (server.name.as_str(), u64::from(*live)));
-    let catalogs = front.layout.catalogs.iter();
+    let catalogs = front.catalog.replicas();
     let catalogs = catalogs.map(|node| (node.name.as_str(), u64::from(front.catalog.is_live(node.id))));
     let help = "Whether the last exchange with a server went well.";
     sheet.gauges("frontend_server_live", help, "server", catalogs.chain(orders));

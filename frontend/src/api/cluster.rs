@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog_client::{Revision, protocol::Status};
+use catalog_client::{Revision, client::Peer, protocol::Status};
 use futures::stream;
 use hyper::{
     StatusCode,
@@ -155,16 +155,19 @@ fn frontend(front: &Front) -> FrontendView<'_> {
 }
 
 fn catalogs(front: &Front) -> Vec<CatalogView<'_>> {
-    let view = |replica: &'_ cluster_config::CatalogNode| {
-        let active = front.catalog.is_live(replica.id);
-        (active, front.catalog.last_status(replica.id).filter(|_| active))
+    let catalog = &front.catalog;
+    let view = |replica: &'_ Peer| {
+        let active = catalog.is_live(replica.id);
+        (active, catalog.last_status(replica.id).filter(|_| active))
     };
     let mut views = Vec::new();
-    for replica in &front.layout.catalogs {
+    for replica in catalog.replicas() {
         let (active, status): (bool, Option<Status>) = view(replica);
+        let given = front.layout.catalogs.iter().find(|node| node.id == replica.id).map(|node| node.client.as_str());
         views.push(CatalogView {
             node: &replica.name,
-            address: &replica.client,
+            // One that has joined since the layout was read says so itself.
+            address: given.or_else(|| catalog.client_address_of(replica.id)).unwrap_or_default(),
             active,
             term: status.as_ref().map(|status| status.term),
             applied: status.as_ref().map(|status| status.applied),
