@@ -170,7 +170,7 @@ impl Compose {
             let endpoint = found.get(service)?.networks.get(&self.network(network))?;
             (!endpoint.address.is_empty()).then(|| endpoint.address.clone())
         };
-        for CatalogNode { name, client, peer, listen_client, listen_peer, id } in &mut layout.catalogs {
+        for CatalogNode { name, client, peer, listen_client, listen_peer, id, replaces: _ } in &mut layout.catalogs {
             let Some(host) = host(name, &format!("replica-{id}")) else { continue };
             for (shown, listen) in [(client, listen_client), (peer, listen_peer)] {
                 *shown = moved(shown, &host);

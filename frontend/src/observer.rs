@@ -139,14 +139,14 @@ pub async fn run(front: Weak<Front>) {
 
 /// What the front end knows of the servers now.
 fn look(front: &Front) -> Look {
-    let replica = |node: &cluster_config::CatalogNode| {
+    let replica = |node: &catalog_client::client::Peer| {
         let is_live = front.catalog.is_live(node.id);
         let status: Option<Status> = front.catalog.last_status(node.id).filter(|_| is_live);
         (node.name.clone(), status)
     };
     let leader = front.catalog.leader().filter(|id| front.catalog.is_live(*id));
     Look {
-        replicas: front.layout.catalogs.iter().map(replica).collect(),
+        replicas: front.catalog.replicas().map(replica).collect(),
         orders: front.writes.orders().servers().into_iter().map(|(server, live)| (server.name, live)).collect(),
         leader: leader.map(|id| front.catalog.name_of(id).to_owned()),
         stream: front.state().stream().live,

@@ -115,7 +115,7 @@ async fn next_look(front: &Front, looks: &mut watch::Receiver<()>) -> Option<()>
 
 fn message(front: &Front, told: &mut Told) -> Bytes {
     let News { now_ms, samples, events } = front.observer.news(told);
-    let said = front.layout.catalogs.iter().filter_map(|node| front.catalog.last_status(node.id));
+    let said = front.catalog.replicas().filter_map(|node| front.catalog.last_status(node.id));
     let (cluster, status) = (view(front), said.collect());
     let live = Live { now_ms, cluster, status, samples, events };
     let data = serde_json::to_string(&live).expect("structs of text and numbers are always JSON");
