@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use ::tests::try_eventually;
 use anyhow::{Context, ensure};
-use tests::try_eventually;
 use tokio::time::sleep;
 
 use super::{

@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::tests::load::connection::Connection;
 use anyhow::{Context, bail, ensure};
-use tests::load::connection::Connection;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
