@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use cluster_config::{Layout, layout::reachable, server};
+use cluster_config::{Layout, containers::Compose, layout::reachable, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const GOOD: &str = r#"
@@ -259,4 +259,17 @@ async fn check_asks_the_server_on_this_machine_whether_it_is_ready() {
     }
     let error = server::check("127.0.0.1:1").expect_err("nobody listens there").to_string();
     assert_eq!(error, "no answer from 127.0.0.1:1");
+}
+
+#[test]
+fn the_compose_file_has_a_service_for_each_server_of_its_layout() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let compose = std::fs::read_to_string(root.join("compose.yaml")).expect("compose.yaml");
+    let layout = Compose::new(&root.join("compose.yaml"), "any", "any", "127.0.0.1:1").layout().expect("a good layout");
+    let names = layout.names();
+    assert_eq!((names.len(), layout.insecure), (6, true));
+    for name in names {
+        assert!(compose.contains(&format!("\n  {name}:\n")), "{name} is no service");
+        assert!(compose.contains(&format!("container_name: ${{PREFIX:-}}{name}\n")), "{name} is no container");
+    }
 }
