@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use catalog_client::{
-    Action, Answer, Command, CommandId, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Order, OrderLine, Outcome, Revision,
-    Version,
+    Action, Answer, Command, CommandId, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Order, OrderLine, Outcome,
+    Revision, Version,
 };
 
 use super::Limits;
