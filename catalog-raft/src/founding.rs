@@ -40,7 +40,7 @@ struct Probed {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this disk is empty, but {name} has already been a member of the group with another disk, whose votes and entries \
-     are lost with it: bring the old disk back, or add a replica under a new id"
+     are lost with it: bring the old disk back, or have a replica with a new id take its place: make replace NODE={name}"
 )]
 pub struct DiskLost {
     name: String,

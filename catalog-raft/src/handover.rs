@@ -1,7 +1,7 @@
-//! The leadership given to another replica: before this one ends, and while its disk is full. Knows who is how far, and
+//! The leadership given to another replica: before this one ends or leaves the group, and while its disk is full. Knows who is how far, and
 //! nothing of what is stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use catalog_client::NodeId;
@@ -20,6 +20,13 @@ const SAYS_WITHIN: Duration = Duration::from_millis(300);
 /// Hands the leadership, if this replica has it, to the voter that is furthest on.
 pub async fn before_the_end(raft: &Raft) {
     if let Some(successor) = voters(raft).into_iter().next() {
+        transfer(raft, successor).await;
+    }
+}
+
+/// Hands the leadership, if this replica has it, to the one of `successors` that is furthest on.
+pub async fn to_one_of(raft: &Raft, successors: &BTreeSet<NodeId>) {
+    if let Some(successor) = voters(raft).into_iter().find(|id| successors.contains(id)) {
         transfer(raft, successor).await;
     }
 }

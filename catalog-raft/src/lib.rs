@@ -7,6 +7,7 @@ pub mod figures;
 pub mod founding;
 mod handover;
 pub mod items;
+pub mod members;
 pub mod metrics;
 pub mod network;
 pub mod peers;

@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     founding,
+    members::Membership,
     network::{Identity, serve_raft},
     proposals::Proposals,
     raft::Raft,
@@ -61,6 +62,8 @@ pub struct Peers {
     pub proposals: Proposals,
     /// The way to the state.
     pub reads: Reads,
+    /// Who belongs to the group.
+    pub membership: Arc<Membership>,
     /// Whether the first items are loaded, as far as this replica had to see to it.
     pub loaded: Arc<AtomicBool>,
 }
@@ -113,9 +116,9 @@ impl Peers {
     /// Why a connection is refused: it was meant for another cluster or replica, or comes from a disk that is not the
     /// one that joined the group under this id.
     ///
-    /// Not because the sender is no member: nobody is before the founding, and a replica that lags behind a change of
+    /// Not because the sender is no member yet: nobody is before the founding, and a replica that lags behind a change of
     /// membership must follow, and vote for, one that has joined meanwhile (Raft dissertation 4.1). It can know a wrong
-    /// disk of a member, but not a stranger.
+    /// disk of a member, and one that is a member no longer, but not a stranger.
     fn refusal(&self, hello: &Hello) -> Option<String> {
         let own = &self.identity;
         if hello.cluster != own.cluster {
@@ -129,7 +132,12 @@ impl Peers {
             return (!asks_only).then(|| "only a replica speaks Raft".to_owned());
         };
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let member = metrics.membership_config.membership().get_node(&id)?;
+        let membership = metrics.membership_config.membership();
+        let Some(member) = membership.get_node(&id) else {
+            // Whoever joins has a greater id than all members of that time: a smaller one was a member, and is gone.
+            let is_gone = membership.nodes().any(|(member, _)| *member > id) && hello.purpose != Purpose::Probe;
+            return is_gone.then(|| format!("replica {id} was removed from the group: add it under a new id"));
+        };
         (member.incarnation != incarnation && hello.purpose != Purpose::Probe)
             .then(|| format!("replica {id} joined the group with another disk; start {} under a new id", member.name))
     }
@@ -161,9 +169,10 @@ impl Peers {
                 answer.send(Response::Refused(refusal)).await;
                 continue;
             }
-            let (proposals, reads) = (self.proposals.clone(), self.reads.clone());
+            let (proposals, reads, membership) =
+                (self.proposals.clone(), self.reads.clone(), self.membership.clone());
             tokio::spawn(async move {
-                answer.request(&proposals, &reads, body).await;
+                answer.request(&proposals, &reads, &membership, body).await;
                 drop(permit);
             });
         }
@@ -194,7 +203,7 @@ struct Answering {
 }
 
 impl Answering {
-    async fn request(&self, proposals: &Proposals, reads: &Reads, request: Request) {
+    async fn request(&self, proposals: &Proposals, reads: &Reads, membership: &Membership, request: Request) {
         let wait = |wait_ms: u32| Duration::from_millis(u64::from(wait_ms)).min(MAX_WAIT);
         let response = match request {
             Request::Submit { commands, wait_ms } => match proposals.submit(commands, wait(wait_ms)).await {
@@ -211,6 +220,8 @@ impl Answering {
                 Err(refusal) => Response::Refused(refusal),
             },
             Request::Status => Response::Status(Box::new(reads.status())),
+            Request::Members { of_leader } => membership.answer_members(of_leader).await,
+            Request::ChangeMembers { based_on, change } => membership.change(based_on, &change).await,
         };
         if let Response::Refused(refusal) = &response {
             reads.figures().refused(refusal);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use catalog_client::{Answer, Command, NodeId, frame};
+use catalog_client::{Answer, Command, NodeId, frame, protocol::Member};
 use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
@@ -97,6 +97,13 @@ pub struct Peer {
     pub address: String,
     /// The incarnation of its disk: another disk under the same id is refused.
     pub incarnation: u128,
+}
+
+impl Peer {
+    /// The same, as others are told of it.
+    pub fn to_member(&self, id: NodeId) -> Member {
+        Member { id, name: self.name.clone(), address: self.address.clone(), incarnation: self.incarnation }
+    }
 }
 
 impl fmt::Display for Peer {

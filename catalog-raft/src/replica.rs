@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     api::{self, Api},
     founding, handover, items,
+    members::Membership,
     metrics::Metrics,
     network::{Identity, Network},
     peers::{self, Peers},
@@ -74,6 +75,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
     let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
     let snapshots = data.join(SNAPSHOTS);
+    let membership = Arc::new(Membership::new(identity.clone(), raft.clone(), node.client.clone()));
     let loaded = Arc::new(AtomicBool::new(false));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
@@ -82,6 +84,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         space: space.clone(),
         proposals: proposals.clone(),
         reads: reads.clone(),
+        membership: membership.clone(),
         loaded: loaded.clone(),
     });
     let api = Arc::new(Api {
@@ -106,7 +109,10 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     tokio::select! {
         result = async {
             founding::join_or_found(&raft, &identity, &layout).await?;
-            items::load_once(&raft, &reads, &proposals, first_items, &loaded).await
+            tokio::select! {
+                loading = items::load_once(&raft, &reads, &proposals, first_items, &loaded) => loading,
+                removed = membership.until_removed(reads.peers()) => Err(removed?.into()),
+            }
         } => result?,
         () = server::terminated() => {}
     }

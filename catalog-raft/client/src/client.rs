@@ -13,9 +13,9 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, watch},
-    task::JoinSet,
     time::{Instant, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Answer, Command, NodeId, Revision,
@@ -30,6 +30,8 @@ pub(crate) mod fake;
 mod health;
 mod leader;
 mod link;
+mod links;
+mod members;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -37,8 +39,10 @@ mod tests;
 use leader::Leadership;
 use link::Link;
 pub(crate) use link::pause;
+use links::Links;
+pub use members::{incarnation_of, members_of};
 
-/// The most replicas of a layout.
+/// The most replicas that a client may know: those of its layout, and those that take their place while it lives.
 pub const MAX_REPLICAS: usize = 64;
 /// The shortest and the longest pause before a request is tried again, in milliseconds.
 const TRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 3..=20;
@@ -61,7 +65,7 @@ pub struct Options {
     pub cluster: String,
     /// The asker's name, `order-1`.
     pub sender: String,
-    /// All replicas of the layout, 1 to [`MAX_REPLICAS`].
+    /// All replicas of the layout, 1 to [`MAX_REPLICAS`]: who belongs to the group is learnt from them.
     pub replicas: Vec<Peer>,
 }
 
@@ -99,7 +103,7 @@ pub enum Error {
 /// A handle on the whole catalog. Cheap to clone; connections are made when first used and made again when lost.
 ///
 /// Until the last handle is dropped, each replica is asked for its status in the background: that is how a replica
-/// that is back becomes live again.
+/// that is back becomes live again, and that others belong to the group than the layout says.
 #[derive(Debug, Clone)]
 pub struct Catalog(Arc<Inner>);
 
@@ -107,14 +111,14 @@ pub struct Catalog(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     /// The background tasks, which end with the last handle.
-    _health: JoinSet<()>,
+    _health: AbortOnDropHandle<()>,
 }
 
 /// What handles and background tasks share.
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    links: Vec<Arc<Link>>,
+    links: Links,
     turns: AtomicUsize,
     leadership: watch::Sender<Leadership>,
     /// Told when somebody wants to know soon who leads.
@@ -129,12 +133,8 @@ impl Catalog {
     /// When `options` name no replica, or more than [`MAX_REPLICAS`].
     pub fn new(options: Options) -> Self {
         assert!((1..=MAX_REPLICAS).contains(&options.replicas.len()), "1 to {MAX_REPLICAS} replicas");
-        let links = options.replicas.iter().map(|peer| {
-            let hello = options.hello(peer.id, Purpose::Client);
-            Arc::new(Link::new(peer.clone(), hello))
-        });
         let shared = Arc::new(Shared {
-            links: links.collect(),
+            links: Links::new(&options),
             turns: AtomicUsize::new(rand::random_range(0..MAX_REPLICAS)),
             leadership: watch::Sender::new(Leadership::default()),
             hurry: Notify::new(),
@@ -150,7 +150,18 @@ impl Catalog {
         &self.0.shared.options
     }
 
-    /// The name of a replica; empty for one that the layout does not have.
+    /// The replicas that belong to the group and vote, as far as is known: at first those of the layout.
+    pub fn replicas(&self) -> impl Iterator<Item = &Peer> {
+        let links = &self.0.shared.links;
+        links.round(0).map(|index| &links.at(index).peer)
+    }
+
+    /// `host:port` at which a replica serves clients, if it is not of the layout and has said so.
+    pub fn client_address_of(&self, id: NodeId) -> Option<&str> {
+        self.link(id)?.client_address()
+    }
+
+    /// The name of a replica; empty for one that was never known.
     pub fn name_of(&self, id: NodeId) -> &str {
         self.link(id).map_or("", |link| &link.peer.name)
     }
@@ -258,8 +269,8 @@ impl Catalog {
     }
 
     fn link(&self, id: NodeId) -> Option<&Arc<Link>> {
-        let shared = &self.0.shared;
-        shared.index_of(id).map(|index| &shared.links[index])
+        let links = &self.0.shared.links;
+        links.index_of(id).map(|index| links.at(index))
     }
 }
 
@@ -279,12 +290,12 @@ impl Options {
 
 impl Shared {
     fn index_of(&self, id: NodeId) -> Option<usize> {
-        self.links.iter().position(|link| link.peer.id == id)
+        self.links.index_of(id)
     }
 
-    /// The replica whose turn it is, as an index.
+    /// The number of this turn: whoever has it is the first of [`Links::round`].
     fn turn(&self) -> usize {
-        self.turns.fetch_add(1, Ordering::Relaxed) % self.links.len()
+        self.turns.fetch_add(1, Ordering::Relaxed)
     }
 }
 

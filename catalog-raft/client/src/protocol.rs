@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use self::members::{Member, MemberChange, Members, Progress};
 use crate::{Answer, Command, Event, Item, ItemNumber, NodeId, Order, OrderId, Revision, Version};
+
+mod members;
 
 /// The kind of a frame that holds `Envelope<Request>`.
 pub const REQUEST: u8 = 1;
@@ -58,6 +61,19 @@ pub enum Request {
     },
     /// The replica's state.
     Status,
+    /// Who belongs to the group: [`Response::Members`].
+    Members {
+        /// Only of the leader, who alone knows how far the others are.
+        of_leader: bool,
+    },
+    /// Change who belongs to the group. Only the leader does; the answer is [`Response::Members`] as they are then, or
+    /// [`Response::NotChanged`].
+    ChangeMembers {
+        /// [`Members::index`] that the change was decided on: another one means that it has to be decided anew.
+        based_on: u64,
+        /// What.
+        change: MemberChange,
+    },
 }
 
 /// What can be read.
@@ -123,6 +139,10 @@ pub enum Response {
     Status(Box<Status>),
     /// It was not done.
     Refused(Refusal),
+    /// The answer to a [`Request::Members`], and to a [`Request::ChangeMembers`] that was done.
+    Members(Box<Members>),
+    /// Why a [`Request::ChangeMembers`] was not done, and what to do first.
+    NotChanged(String),
 }
 
 /// What a view holds.

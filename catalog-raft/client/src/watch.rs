@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Event, NodeId, Revision,
-    client::{Catalog, pause},
+    client::{Catalog, MAX_REPLICAS, Peer, pause},
     frame::{FrameReader, Hello, Purpose, connect, decode, encode, write_frame},
     net::{OwnedReadHalf, OwnedWriteHalf},
     protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
@@ -61,7 +61,7 @@ pub enum Update {
 pub struct Watch {
     catalog: Catalog,
     position: Option<Revision>,
-    /// The replica to try next, as an index.
+    /// The place of the replica to try next, counted round.
     turn: usize,
     /// Streams in a row that broke before they brought anything.
     failures: u32,
@@ -94,7 +94,7 @@ impl Watch {
     /// Begins after `after`, or at the present of whichever replica answers first.
     pub fn new(catalog: Catalog, after: Option<Revision>) -> Self {
         // Each watch begins at another replica, so that many spread over all.
-        let turn = rand::random_range(0..catalog.options().replicas.len());
+        let turn = rand::random_range(0..MAX_REPLICAS);
         Self {
             catalog,
             position: after,
@@ -153,17 +153,17 @@ impl Watch {
 
     /// Begins to open a stream at the next live replica; with none live, at the next one.
     fn open(&mut self) {
-        let replicas = &self.catalog.options().replicas;
+        let replicas: Vec<&Peer> = self.catalog.replicas().collect();
         let rotated = (0..replicas.len()).map(|step| (self.turn + step) % replicas.len());
         let is_live = |index: &usize| self.catalog.is_live(replicas[*index].id);
         let may_keep = |index: &usize| !self.compacted.contains_key(&replicas[*index].id);
         let index = rotated.clone().find(|index| is_live(index) && may_keep(index));
-        let index = index.or_else(|| rotated.clone().find(is_live)).unwrap_or(self.turn);
-        let peer = &replicas[index];
+        let index = index.or_else(|| rotated.clone().find(is_live)).unwrap_or(self.turn % replicas.len());
+        let peer = replicas[index];
         let hello = self.catalog.hello(peer.id, Purpose::Watch);
         let attempt = tokio::spawn(Open::new(peer.address.clone(), hello, WatchFrom { after: self.position }));
         self.stream = Stream::Opening(peer.id, AbortOnDropHandle::new(attempt));
-        self.turn = (index + 1) % replicas.len();
+        self.turn = index + 1;
     }
 
     /// What a frame tells; nothing when another replica is to be asked first.
@@ -181,7 +181,7 @@ impl Watch {
             WatchFrame::Compacted { oldest } => {
                 // A replica that has just started keeps nothing yet, while the others may keep it all.
                 self.compacted.insert(replica, oldest);
-                let mut live = self.catalog.options().replicas.iter().filter(|peer| self.catalog.is_live(peer.id));
+                let mut live = self.catalog.replicas().filter(|peer| self.catalog.is_live(peer.id));
                 if live.any(|peer| !self.compacted.contains_key(&peer.id)) {
                     self.stream = Stream::Closed(Instant::now());
                     return None;

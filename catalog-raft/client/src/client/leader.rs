@@ -100,7 +100,7 @@ fn set_wait(request: &mut Request, wait: u32) {
         Request::Submit { wait_ms, .. } | Request::Read { wait_ms, .. } | Request::ReadIndex { wait_ms } => {
             *wait_ms = wait;
         }
-        Request::Status => {}
+        Request::Status | Request::Members { .. } | Request::ChangeMembers { .. } => {}
     }
 }
 
@@ -143,7 +143,7 @@ impl<'a> Pursuit<'a> {
         Self {
             shared,
             deadline,
-            target: leader.unwrap_or_else(|| shared.turn()),
+            target: leader.unwrap_or_else(|| shared.links.turn(shared.turn())),
             maybe_reached: false,
             hops: 0,
             missed: 0,
@@ -153,7 +153,7 @@ impl<'a> Pursuit<'a> {
     }
 
     async fn attempt(&mut self, request: &Request) -> Tried {
-        let link = &self.shared.links[self.target];
+        let link = self.shared.links.at(self.target);
         let patience = self.deadline.min(Instant::now() + CONNECT_PATIENCE);
         let connection = match timeout_at(patience, link.open()).await {
             Ok(Ok(connection)) => connection,
@@ -199,14 +199,14 @@ impl<'a> Pursuit<'a> {
         match tried {
             Tried::Answered(Response::Refused(refusal)) => self.refused(refusal),
             Tried::Answered(response) => {
-                self.shared.set_leader(Some(self.shared.links[self.target].peer.id));
+                self.shared.set_leader(Some(self.shared.links.at(self.target).peer.id));
                 Next::Done(Ok(response))
             }
             Tried::NotReached(why) => {
-                self.why = format!("{}: {why}", self.shared.links[self.target].peer.name);
+                self.why = format!("{}: {why}", self.shared.links.at(self.target).peer.name);
                 self.unreached = Some(self.target);
                 self.missed += 1;
-                let all_missed = self.missed.is_multiple_of(self.shared.links.len());
+                let all_missed = self.missed.is_multiple_of(self.shared.links.count());
                 if all_missed { Next::AfterPause(self.other()) } else { Next::Now(self.other()) }
             }
             Tried::TooLong(error) => Next::Done(Err(self.fail(Refusal::Invalid(error.to_string())))),
@@ -243,10 +243,14 @@ impl<'a> Pursuit<'a> {
 
     fn redirected(&mut self, leader: Option<NodeId>) -> Next {
         let named = leader.and_then(|id| self.shared.index_of(id));
+        if leader.is_some() && named.is_none() {
+            // One that has joined since: ask at once who belongs to the group.
+            self.shared.hurry.notify_waiters();
+        }
         // A replica that is told to lead and says that it does not, or one that has just not been reached, is no
         // leader to go to: the news is old.
         let Some(named) = named.filter(|named| *named != self.target && Some(*named) != self.unreached) else {
-            if self.shared.leader() == Some(self.shared.links[self.target].peer.id) {
+            if self.shared.leader() == Some(self.shared.links.at(self.target).peer.id) {
                 self.shared.set_leader(None);
             }
             return Next::AfterPause(self.other());
@@ -258,7 +262,7 @@ impl<'a> Pursuit<'a> {
 
     /// The replica after the target.
     fn other(&self) -> usize {
-        (self.target + 1) % self.shared.links.len()
+        self.shared.links.after(self.target)
     }
 
     /// Goes on after a pause: at the leader, if another has become known meanwhile.

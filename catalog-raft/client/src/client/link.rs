@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -38,6 +38,7 @@ pub(super) struct Link {
     state: watch::Sender<State>,
     liveness: AtomicU8,
     last_status: Mutex<Option<Status>>,
+    client_address: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Link {
             state: watch::Sender::new(state),
             liveness: AtomicU8::new(NEVER_TRIED),
             last_status: Mutex::new(None),
+            client_address: OnceLock::new(),
         }
     }
 
@@ -116,6 +118,21 @@ impl Link {
 
     pub(super) fn set_last_status(&self, status: Status) {
         *self.last_status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    /// Where it serves clients, if it has said so.
+    pub(super) fn client_address(&self) -> Option<&str> {
+        self.client_address.get().map(String::as_str)
+    }
+
+    pub(super) fn set_client_address(&self, address: &str) {
+        // It never changes while the replica lives.
+        let _known = self.client_address.set(address.to_owned());
+    }
+
+    /// The replica belongs to the group no longer: lets its connection go.
+    pub(super) fn retire(&self) {
+        self.failed("it belongs to the group no longer");
     }
 
     /// Connects in a task of its own, so that a hasty caller does not cut the attempt short.

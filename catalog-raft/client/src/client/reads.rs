@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Error, ReadAnswer, Shared, link::Link, millis_until, pause_between_tries};
+use super::{Error, ReadAnswer, Shared, link::Link, links::bit, millis_until, pause_between_tries};
 use crate::{
     NodeId, Revision,
     frame::{Connected, Purpose, connect, decode, encode, write_frame},
@@ -76,9 +76,8 @@ struct Tries<'a> {
     shared: &'a Shared,
     named: Option<usize>,
     deadline: Instant,
+    /// Whose turn it was when it began.
     start: usize,
-    /// Places looked at in this round: each replica as a live one, then as any.
-    looked: usize,
     /// The replicas asked in this round, a bit each.
     asked: u64,
     over: bool,
@@ -96,7 +95,6 @@ impl<'a> Tries<'a> {
             named,
             deadline,
             start: if named.is_none() { shared.turn() } else { 0 },
-            looked: 0,
             asked: 0,
             over: false,
             why: Refusal::Unavailable("no replica was asked in time".to_owned()),
@@ -111,19 +109,15 @@ impl<'a> Tries<'a> {
             }
             if let Some(named) = self.named {
                 self.over = true;
-                return Some(&links[named]);
+                return Some(links.at(named));
             }
-            while self.looked < 2 * links.len() {
-                let index = (self.start + self.looked) % links.len();
-                let any = self.looked >= links.len();
-                self.looked += 1;
-                if self.asked & (1 << index) == 0 && (any || links[index].is_live()) {
-                    self.asked |= 1 << index;
-                    return Some(&links[index]);
-                }
+            let mut left = links.round(self.start).filter(|index| self.asked & bit(*index) == 0);
+            let live = left.clone().find(|index| links.at(*index).is_live());
+            if let Some(index) = live.or_else(|| left.next()) {
+                self.asked |= bit(index);
+                return Some(links.at(index));
             }
             pause_between_tries(self.deadline).await;
-            self.looked = 0;
             self.asked = 0;
         }
     }

@@ -311,7 +311,7 @@ async fn a_connection_given_up_tells_those_who_wait_and_is_made_anew() {
     })
     .await;
     let catalog = Catalog::new(options(&[&replica]));
-    let link = &catalog.0.shared.links[0];
+    let link = catalog.0.shared.links.at(0);
     let connection = link.open().await.unwrap();
     let mut pending = connection.send(&Request::ReadIndex { wait_ms: 1 }).unwrap();
     connection.give_up();
@@ -342,7 +342,7 @@ async fn everything_stops_with_the_last_handle() {
     let catalog = Catalog::new(options(&[&replica]));
     until(|| asked.load(Ordering::SeqCst) > 0).await;
     let shared = Arc::downgrade(&catalog.0.shared);
-    let link = Arc::downgrade(&catalog.0.shared.links[0]);
+    let link = Arc::downgrade(catalog.0.shared.links.at(0));
     drop(catalog);
     until(|| shared.upgrade().is_none() && link.upgrade().is_none()).await;
 }

@@ -1,0 +1,185 @@
+//! What may become of the group: whether a change keeps openraft's rules and the quorum. Pure: must not know Raft's tasks,
+//! clocks or sockets.
+//!
+//! Rules: an id is never used again; whoever is to vote has been a learner and has caught up; one change at a time; a
+//! leader that is to go hands over first; and of the voters before and after, a majority answers.
+
+use std::collections::BTreeSet;
+
+use catalog_client::{
+    NodeId,
+    protocol::{Member, MemberChange, Members},
+};
+use openraft::ChangeMembers;
+
+use crate::raft::Peer;
+
+/// Whoever was heard so recently answers, in milliseconds. A disk may stall for a while, and answers wait for it.
+const ANSWERS_WITHIN_MS: u64 = 2_000;
+/// A learner that lacks no more than so many entries has caught up: it is sent them while the change is committed.
+const CAUGHT_UP: u64 = 1_000;
+
+/// A change as openraft makes it.
+pub(super) type Changes = ChangeMembers<NodeId, Peer>;
+
+/// The group as its leader sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// The leader.
+    pub own: NodeId,
+    /// The voters; while a change is half done, the old ones and then the new ones.
+    pub configs: Vec<BTreeSet<NodeId>>,
+    /// Whether no later membership waits to be committed.
+    pub is_committed: bool,
+    /// Who belongs to it, and how far each is.
+    pub members: Members,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing: it is so already.
+    Done,
+    /// Make the change.
+    Make(Changes),
+    /// Have one of these lead first.
+    HandOver(BTreeSet<NodeId>),
+}
+
+/// Why nothing is done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum No {
+    /// It may be possible in a moment.
+    NotYet(String),
+    /// Somebody has to do something first.
+    Never(String),
+}
+
+pub(super) fn judge(group: &Group, based_on: u64, change: &MemberChange) -> Result<Verdict, No> {
+    let Group { members, .. } = group;
+    if !group.is_committed {
+        return Err(No::NotYet("another change of the group is under way".to_owned()));
+    }
+    if members.index != based_on {
+        return Err(No::Never("the group has changed meanwhile: look at it again".to_owned()));
+    }
+    match change {
+        MemberChange::AddLearner(newcomer) => add_learner(group, newcomer),
+        MemberChange::Voters(voters) => change_voters(group, voters.iter().copied().collect()),
+        MemberChange::RemoveLearner(id) if members.votes(*id) => {
+            Err(No::Never(format!("{} is a voter", name(members, *id))))
+        }
+        MemberChange::RemoveLearner(id) if members.get(*id).is_none() => Ok(Verdict::Done),
+        MemberChange::RemoveLearner(id) => {
+            whole(group)?;
+            Ok(Verdict::Make(ChangeMembers::RemoveNodes([*id].into())))
+        }
+    }
+}
+
+/// Fails while a change of the voters is half done.
+fn whole(group: &Group) -> Result<(), No> {
+    match group.configs.as_slice() {
+        [_, .., new] => Err(No::Never(format!(
+            "a change to the voters {} is half done: run the command that began it again",
+            names(&group.members, new)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn add_learner(group: &Group, newcomer: &Member) -> Result<Verdict, No> {
+    let members = &group.members;
+    match members.get(newcomer.id) {
+        Some(known) if known.incarnation == newcomer.incarnation => return Ok(Verdict::Done),
+        Some(known) => {
+            return Err(No::Never(format!(
+                "{} has joined with another disk: a disk that is lost is replaced under a new id",
+                known.name
+            )));
+        }
+        None => {}
+    }
+    whole(group)?;
+    let greatest = members.all.iter().map(|member| member.id).max().unwrap_or(0);
+    if newcomer.id <= greatest {
+        return Err(No::Never(format!(
+            "replica {} may have been a member before, and an id is never used again: the next one is {}",
+            newcomer.id,
+            greatest + 1
+        )));
+    }
+    let peer =
+        Peer { name: newcomer.name.clone(), address: newcomer.address.clone(), incarnation: newcomer.incarnation };
+    Ok(Verdict::Make(ChangeMembers::AddNodes([(newcomer.id, peer)].into())))
+}
+
+fn change_voters(group: &Group, voters: BTreeSet<NodeId>) -> Result<Verdict, No> {
+    let members = &group.members;
+    match group.configs.as_slice() {
+        [now] if *now == voters => return Ok(Verdict::Done),
+        [_, .., new] if *new != voters => whole(group)?,
+        _ => {}
+    }
+    if voters.is_empty() {
+        return Err(No::Never("a group without voters serves nobody".to_owned()));
+    }
+    for id in voters.iter().filter(|id| !members.votes(**id)) {
+        caught_up(members, *id)?;
+    }
+    for config in group.configs.iter().chain([&voters]) {
+        keeps_quorum(group, config)?;
+    }
+    if voters.contains(&group.own) {
+        return Ok(Verdict::Make(ChangeMembers::ReplaceAllVoters(voters)));
+    }
+    let may_lead = |id: &NodeId| members.votes(*id) && answers(group, *id);
+    let successors: BTreeSet<NodeId> = voters.into_iter().filter(may_lead).collect();
+    if successors.is_empty() {
+        let leader = name(members, group.own);
+        return Err(No::Never(format!("{leader} leads, and nobody who could lead instead would be left")));
+    }
+    Ok(Verdict::HandOver(successors))
+}
+
+fn caught_up(members: &Members, id: NodeId) -> Result<(), No> {
+    if members.get(id).is_none() {
+        return Err(No::Never(format!("replica {id} is no member: it has to join as a learner first")));
+    }
+    let matched = members.progress(id).map_or(0, |progress| progress.matched);
+    if matched == 0 || matched.saturating_add(CAUGHT_UP) < members.last_log {
+        let last = members.last_log;
+        return Err(No::NotYet(format!("{} has not caught up: entry {matched} of {last}", name(members, id))));
+    }
+    Ok(())
+}
+
+/// Whether a majority of `voters` answers the leader.
+fn keeps_quorum(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), No> {
+    let needed = voters.len() / 2 + 1;
+    let (answering, silent): (BTreeSet<NodeId>, BTreeSet<NodeId>) = voters.iter().partition(|id| answers(group, **id));
+    if answering.len() >= needed {
+        return Ok(());
+    }
+    Err(No::NotYet(format!(
+        "it would cost the quorum: of the voters {} {needed} must answer, and {} does not; start what is down first",
+        names(&group.members, voters),
+        names(&group.members, &silent)
+    )))
+}
+
+fn answers(group: &Group, id: NodeId) -> bool {
+    let heard = || group.members.progress(id).and_then(|progress| progress.heard_ms);
+    id == group.own || heard().is_some_and(|ms| ms <= ANSWERS_WITHIN_MS)
+}
+
+fn name(members: &Members, id: NodeId) -> String {
+    members.get(id).map_or_else(|| format!("replica {id}"), |member| member.name.clone())
+}
+
+fn names(members: &Members, ids: &BTreeSet<NodeId>) -> String {
+    ids.iter().map(|id| name(members, *id)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;
