@@ -46,6 +46,16 @@ pub struct DiskLost {
     name: String,
 }
 
+/// This id must not be used by this disk.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{name} has been a member of the group before, or was passed over: the group has greater ids, and an id is never used \
+     again; have a replica join under a new one: make add"
+)]
+pub struct IdUsed {
+    name: String,
+}
+
 /// Answers the probes of one connection.
 pub async fn answer_probe(
     raft: &Raft,
@@ -65,7 +75,7 @@ pub async fn answer_probe(
 /// Returns when this replica belongs to a group: at once after a restart, else when the group has been founded.
 ///
 /// # Errors
-/// [`DiskLost`], or that Raft has ended.
+/// [`DiskLost`], [`IdUsed`], or that Raft has ended.
 pub async fn join_or_found(raft: &Raft, identity: &Arc<Identity>, layout: &Layout) -> anyhow::Result<()> {
     let mut waited = 0;
     loop {
@@ -100,6 +110,10 @@ async fn ask_all(identity: &Arc<Identity>, layout: &Layout) -> anyhow::Result<(V
                     let own = probed.members.get(&identity.id);
                     if own.is_some_and(|own| *own != identity.incarnation) {
                         return Err(DiskLost { name: identity.name.clone() }.into());
+                    }
+                    // Whoever joins has a greater id than all who have joined before.
+                    if own.is_none() && probed.members.keys().any(|member| *member > identity.id) {
+                        return Err(IdUsed { name: identity.name.clone() }.into());
                     }
                     if !probed.empty {
                         missing.push(format!("{} (already in a group)", node.name));

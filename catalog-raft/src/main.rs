@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use cluster_config::{Layout, server};
 
@@ -27,6 +27,12 @@ fn run() -> anyhow::Result<()> {
     let args = server::Args::parse();
     let layout = Layout::load(&args.config)?;
     let node = layout.catalogs.iter().find(|node| node.id == args.instance).cloned();
+    ensure!(
+        !layout.retired.contains(&args.instance),
+        "catalog-{} is retired in layout {}: another replica has its place, or it was removed, and its id is never used again",
+        args.instance,
+        args.config
+    );
     let node = node.with_context(|| format!("layout {} has no catalog {}", args.config, args.instance))?;
     let _log = server::start_logging(&args, &node.name)?;
     let report = std::panic::take_hook();

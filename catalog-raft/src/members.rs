@@ -14,6 +14,7 @@ use catalog_client::{
 };
 use futures::future::join_all;
 use openraft::{
+    Instant as _,
     async_runtime::watch::WatchReceiver,
     error::{ClientWriteError, Fatal, RaftError},
 };
@@ -139,7 +140,7 @@ impl Membership {
                 continue;
             }
             let known = self.members().await?.index;
-            let asked = others().map(|peer| async { (peer, members_of(peers.options(), peer).await) });
+            let asked = others().map(|peer| async move { (peer, members_of(peers.options(), peer).await) });
             for (peer, answer) in join_all(asked).await {
                 if answer.is_ok_and(|members| members.index > known && members.get(own).is_none()) {
                     return Ok(Removed { name: self.identity.name.clone(), id: own, told_by: peer.name.clone() });
@@ -161,7 +162,7 @@ impl Membership {
         let (committed, effective) = self.raft.with_raft_state(both).await?;
         let metrics = self.raft.metrics().borrow_watched().clone();
         let heard = |id: &NodeId| {
-            let at = metrics.heartbeat.as_ref()?.get(id).copied().flatten()?;
+            let at = metrics.heartbeat.as_ref()?.get(id).copied().flatten()?.into_inner();
             Some(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
         };
         let matched = metrics.replication.iter().flatten();

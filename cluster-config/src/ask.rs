@@ -1,7 +1,7 @@
 //! What servers say of themselves, asked over HTTP: ready or not, a catalog's status. Must not know processes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -71,6 +71,14 @@ impl Ask {
     pub async fn status(&self, address: &str) -> Option<Status> {
         let answer = self.http.get(format!("http://{address}/v1/status")).timeout(QUICK).send().await.ok()?;
         answer.error_for_status().ok()?.json().await.ok()
+    }
+
+    /// The names of the catalogs that the front end at `address` knows, if it answers.
+    pub async fn catalogs_seen_by(&self, address: &str) -> Option<BTreeSet<String>> {
+        let answer = self.http.get(format!("http://{address}/v1/cluster")).timeout(QUICK).send().await.ok()?;
+        let view: serde_json::Value = answer.error_for_status().ok()?.json().await.ok()?;
+        let catalogs = view.get("catalogs")?.as_array()?.iter();
+        catalogs.map(|catalog| catalog.get("node")?.as_str().map(str::to_owned)).collect()
     }
 
     /// The states of all catalogs that answer, by name.

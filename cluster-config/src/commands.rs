@@ -1,7 +1,9 @@
 //! What each command does, and what they share: naming nodes, waiting until they serve.
 
 pub mod down;
+mod group;
 pub mod logs;
+pub mod replicas;
 pub mod restart;
 pub mod serving;
 pub mod signals;

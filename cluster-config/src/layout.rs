@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+pub mod edit;
 mod raw;
 
 /// A validated layout.
@@ -36,6 +37,8 @@ pub struct Layout {
     /// Threads that run the tasks of each server; 0 is half of the processors, at least 1: servers share a machine, and
     /// on few cores more threads only hand work to each other. TOML `threads`, default 0.
     pub threads: usize,
+    /// Ids of replicas that are gone for good and never used again. TOML `retired`, default none.
+    pub retired: Vec<u64>,
     /// The replicas, by id from 1. TOML `[[catalog]]`.
     pub catalogs: Vec<CatalogNode>,
     /// The order servers, by id. TOML `[[order]]`.
@@ -59,6 +62,8 @@ pub struct CatalogNode {
     pub listen_client: String,
     /// Where it listens for `peer`, if something that forwards stands between. TOML `listen_peer`, default `peer`.
     pub listen_peer: String,
+    /// The id of the replica whose place it has taken. TOML `replaces`, default none.
+    pub replaces: Option<u64>,
 }
 
 /// An order server or a front end.
@@ -127,7 +132,10 @@ impl Layout {
     }
 
     /// The text of the layout that `selector` names, and the path that names it in errors.
-    fn text(selector: &str) -> Result<(String, PathBuf), Error> {
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn text(selector: &str) -> Result<(String, PathBuf), Error> {
         let Ok(number) = selector.parse::<usize>() else {
             let text = std::fs::read_to_string(selector).map_err(|error| {
                 Error::Read(format!(
@@ -213,6 +221,10 @@ impl Layout {
         check_ids("catalog", self.catalogs.iter().map(|node| node.id))?;
         check_ids("order", self.orders.iter().map(|node| node.id))?;
         check_ids("frontend", self.frontends.iter().map(|node| node.id))?;
+        if let Some(node) = self.catalogs.iter().find(|node| self.retired.contains(&node.id)) {
+            let id = node.id;
+            return Err(format!("[[catalog]]: id {id} is `retired`, and an id is never used again; give it a new one"));
+        }
         self.check_addresses()?;
         self.check_times()?;
         for (name, value) in [("cache_entries", self.cache_entries), ("queue", self.queue)] {

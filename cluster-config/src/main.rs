@@ -71,6 +71,25 @@ enum Command {
         /// A node's name or `all`.
         node: String,
     },
+    /// Puts a new replica, with a new id, in the place of one whose disk is lost. Run again, it goes on where it was.
+    Replace {
+        /// The name of the replica that is lost.
+        node: String,
+        #[command(flatten)]
+        at: commands::replicas::At,
+    },
+    /// Adds one more replica. Run again while it has not joined, it goes on with that one.
+    Add {
+        /// The name of a replica that the layout has already.
+        node: Option<String>,
+        #[command(flatten)]
+        at: commands::replicas::At,
+    },
+    /// Removes a replica; a leader hands over first. Run again, it goes on where it was.
+    Remove {
+        /// A replica's name, or `leader`.
+        node: String,
+    },
     /// Follows a node's log.
     Logs {
         /// A node's name, `leader` or `all`.
@@ -110,9 +129,20 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Clean = &cli.command {
         return commands::down::clean(&cli.run_dir).map(|()| ExitCode::SUCCESS);
     }
+    if let Command::Replace { .. } | Command::Add { .. } | Command::Remove { .. } = &cli.command {
+        let cluster = place::open_or_named(config, &cli.run_dir)?;
+        match &cli.command {
+            Command::Replace { node, at } => commands::replicas::replace(cluster, node, at).await?,
+            Command::Add { node, at } => commands::replicas::add(cluster, node.as_deref(), at).await?,
+            Command::Remove { node } => commands::replicas::remove(cluster, node).await?,
+            _ => {}
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let cluster = place::open(config, &cli.run_dir)?;
     match &cli.command {
         Command::Up { .. } | Command::Clean | Command::Demo { .. } => {}
+        Command::Replace { .. } | Command::Add { .. } | Command::Remove { .. } => {}
         Command::Down => commands::down::down(&cluster).await?,
         Command::Status { json } => commands::status::status(&cluster, *json).await?,
         Command::Kill { node } => commands::signals::kill(&cluster, node).await?,

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use anyhow::Context;
-use cluster_config::{Layout, launch::Cluster};
+use cluster_config::{Layout, launch::Cluster, layout::edit};
 use serde::{Deserialize, Serialize};
 
 /// The file that remembers the layout, below the run folder.
 const MEMORY: &str = "cluster.json";
+/// The cluster's own copy of a layout that came with the program, below the run folder: made when its replicas change.
+const COPY: &str = "layout.toml";
 /// The layout of a cluster that was told nothing.
 const DEFAULT_LAYOUT: &str = "4";
 
@@ -16,6 +18,16 @@ const DEFAULT_LAYOUT: &str = "4";
 struct Memory {
     /// What is passed as `-c`.
     layout: String,
+    /// The number of the layout that `layout` was copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy_of: Option<String>,
+}
+
+impl Memory {
+    /// What stands for `selector` here: the copy, if it is the layout that was copied.
+    fn current(&self, selector: String) -> String {
+        if self.copy_of.as_ref() == Some(&selector) { self.layout.clone() } else { selector }
+    }
 }
 
 /// The cluster that was brought up in `run_dir`.
@@ -25,10 +37,21 @@ struct Memory {
 pub fn open(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
     let remembered = remembered(run_dir)?.context("no cluster here: run make up first")?;
     let selector = match config {
-        Some(config) => absolute(config)?,
-        None => remembered,
+        Some(config) => remembered.current(absolute(config)?),
+        None => remembered.layout,
     };
     cluster(selector, run_dir)
+}
+
+/// As [`open`]; with `config` also for servers that were started one by one, as on separate hosts.
+///
+/// # Errors
+/// When there is none, or no such layout.
+pub fn open_or_named(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
+    match (config, remembered(run_dir)?) {
+        (Some(config), None) => cluster(absolute(config)?, run_dir),
+        _ => open(config, run_dir),
+    }
 }
 
 /// The cluster to bring up in `run_dir`: of the layout `config`, or else the one that was there before, or else 4.
@@ -38,16 +61,50 @@ pub fn open(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
 pub fn create(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
     let remembered = remembered(run_dir)?;
     let Some(config) = config else {
-        return cluster(remembered.unwrap_or_else(|| DEFAULT_LAYOUT.into()), run_dir);
+        return cluster(remembered.map_or_else(|| DEFAULT_LAYOUT.into(), |memory| memory.layout), run_dir);
     };
-    let selector = absolute(config)?;
-    if let Some(other) = remembered.filter(|other| *other != selector) {
-        anyhow::bail!(
-            "{} holds a cluster of layout {other}: run make up LAYOUT={other}, or make down and make clean to remove its data first",
-            run_dir.display()
-        );
+    let mut selector = absolute(config)?;
+    if let Some(memory) = remembered {
+        selector = memory.current(selector);
+        if memory.layout != selector {
+            let other = memory.copy_of.unwrap_or(memory.layout);
+            anyhow::bail!(
+                "{} holds a cluster of layout {other}: run make up LAYOUT={other}, or make down and make clean to remove its data first",
+                run_dir.display()
+            );
+        }
     }
     cluster(selector, run_dir)
+}
+
+/// Rewrites the cluster's layout by `change` and takes it as it is then. A layout that came with the program stays as it
+/// is: the cluster gets a copy of its own, which goes with its data.
+///
+/// # Errors
+/// When the file cannot be written, or what is written is no layout.
+pub fn rewrite(
+    cluster: &mut Cluster,
+    change: impl FnOnce(&str) -> Result<String, cluster_config::Error>,
+) -> anyhow::Result<()> {
+    let (mut text, path) = Layout::text(&cluster.selector)?;
+    let is_shipped = cluster.selector.parse::<u64>().is_ok();
+    let path = if is_shipped { cluster.run_dir.join(COPY) } else { path };
+    if let (true, Some(items)) = (is_shipped, &cluster.layout.items) {
+        text = edit::with_items(&text, &std::path::absolute(items)?)?;
+    }
+    let text = change(&text)?;
+    let layout = Layout::parse(&text, &path)?;
+    std::fs::create_dir_all(&cluster.run_dir)
+        .and_then(|()| edit::save(&path, &text))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if is_shipped {
+        let selector = path.into_os_string().into_string();
+        let selector = selector.map_err(|path| anyhow::anyhow!("{path:?}: the run folder's path must be UTF-8"))?;
+        let copy_of = Some(std::mem::replace(&mut cluster.selector, selector));
+        write(&cluster.run_dir, &Memory { layout: cluster.selector.clone(), copy_of })?;
+    }
+    cluster.layout = layout;
+    Ok(())
 }
 
 /// Remembers the cluster's layout in its run folder.
@@ -55,25 +112,28 @@ pub fn create(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
 /// # Errors
 /// When the file cannot be written.
 pub fn remember(cluster: &Cluster) -> anyhow::Result<()> {
-    let path = cluster.run_dir.join(MEMORY);
-    let staged = cluster.run_dir.join(format!("{MEMORY}.{}", std::process::id()));
-    let text = serde_json::to_string(&Memory { layout: cluster.selector.clone() })?;
-    std::fs::create_dir_all(&cluster.run_dir)
-        .and_then(|()| std::fs::write(&staged, text))
-        .and_then(|()| std::fs::rename(&staged, &path))
+    let known = remembered(&cluster.run_dir)?.filter(|memory| memory.layout == cluster.selector);
+    let copy_of = known.and_then(|memory| memory.copy_of);
+    write(&cluster.run_dir, &Memory { layout: cluster.selector.clone(), copy_of })
+}
+
+fn write(run_dir: &Path, memory: &Memory) -> anyhow::Result<()> {
+    let path = run_dir.join(MEMORY);
+    std::fs::create_dir_all(run_dir)
+        .and_then(|()| edit::save(&path, &serde_json::to_string(memory)?))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn remembered(run_dir: &Path) -> anyhow::Result<Option<String>> {
+fn remembered(run_dir: &Path) -> anyhow::Result<Option<Memory>> {
     let path = run_dir.join(MEMORY);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let memory: Memory = serde_json::from_str(&text)
+    let memory = serde_json::from_str(&text)
         .with_context(|| format!("{} is damaged: write {{\"layout\": \"4\"}} into it", path.display()))?;
-    Ok(Some(memory.layout))
+    Ok(Some(memory))
 }
 
 fn cluster(selector: String, run_dir: &Path) -> anyhow::Result<Cluster> {

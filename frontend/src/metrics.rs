@@ -108,7 +108,7 @@ fn requests(front: &Front, sheet: &mut Sheet<'_>) {
     sheet.gauge("frontend_reads_under_way", help, front.upstream.calls() as u64);
     let orders = front.writes.orders().servers();
     let orders = orders.iter().map(|(server, live)| (server.name.as_str(), u64::from(*live)));
-    let catalogs = front.layout.catalogs.iter();
+    let catalogs = front.catalog.replicas();
     let catalogs = catalogs.map(|node| (node.name.as_str(), u64::from(front.catalog.is_live(node.id))));
     let help = "Whether the last exchange with a server went well.";
     sheet.gauges("frontend_server_live", help, "server", catalogs.chain(orders));

@@ -30,6 +30,8 @@ pub(super) struct Layout {
     log_requests: bool,
     #[serde(default)]
     threads: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<u64>,
     #[serde(default)]
     catalog: Vec<Catalog>,
     #[serde(default)]
@@ -46,6 +48,7 @@ struct Catalog {
     peer: String,
     listen_client: Option<String>,
     listen_peer: Option<String>,
+    replaces: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -126,6 +129,7 @@ impl Layout {
                 listen_peer: node.listen_peer.unwrap_or_else(|| node.peer.clone()),
                 client: node.client,
                 peer: node.peer,
+                replaces: node.replaces,
             })
             .collect();
         catalogs.sort_by_key(|node| node.id);
@@ -141,6 +145,7 @@ impl Layout {
             queue: self.queue,
             log_requests: self.log_requests,
             threads: self.threads,
+            retired: self.retired,
             catalogs,
             orders: edges("order", self.order),
             frontends: edges("frontend", self.frontend),
@@ -157,7 +162,7 @@ impl Layout {
         let mut catalog = Vec::new();
         for node in &from.catalogs {
             let (client, peer) = (next()?, next()?);
-            catalog.push(Catalog { id: node.id, client, peer, listen_client: None, listen_peer: None });
+            catalog.push(Catalog { id: node.id, client, peer, listen_client: None, listen_peer: None, replaces: None });
         }
         let mut edges = |nodes: &[EdgeNode]| {
             nodes
@@ -186,6 +191,7 @@ impl Layout {
             queue: from.queue,
             log_requests: from.log_requests,
             threads: from.threads,
+            retired: from.retired.clone(),
             order: edges(&from.orders)?,
             frontend: edges(&from.frontends)?,
             catalog,

@@ -1,6 +1,6 @@
 //! `/v1/cluster`: the whole cluster as this front end sees it.
 
-use catalog_client::{Revision, protocol::Status};
+use catalog_client::{Revision, client::Peer, protocol::Status};
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -86,16 +86,19 @@ fn frontend(front: &Front) -> FrontendView<'_> {
 }
 
 fn catalogs(front: &Front) -> Vec<CatalogView<'_>> {
-    let view = |replica: &'_ cluster_config::CatalogNode| {
-        let active = front.catalog.is_live(replica.id);
-        (active, front.catalog.last_status(replica.id).filter(|_| active))
+    let catalog = &front.catalog;
+    let view = |replica: &'_ Peer| {
+        let active = catalog.is_live(replica.id);
+        (active, catalog.last_status(replica.id).filter(|_| active))
     };
     let mut views = Vec::new();
-    for replica in &front.layout.catalogs {
+    for replica in catalog.replicas() {
         let (active, status): (bool, Option<Status>) = view(replica);
+        let given = front.layout.catalogs.iter().find(|node| node.id == replica.id).map(|node| node.client.as_str());
         views.push(CatalogView {
             node: &replica.name,
-            address: &replica.client,
+            // One that has joined since the layout was read says so itself.
+            address: given.or_else(|| catalog.client_address_of(replica.id)).unwrap_or_default(),
             active,
             term: status.as_ref().map(|status| status.term),
             applied: status.as_ref().map(|status| status.applied),

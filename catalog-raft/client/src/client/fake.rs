@@ -84,6 +84,11 @@ impl Reply {
     }
 
     pub(crate) fn status(id: NodeId, term: u64, leader: Option<NodeId>) -> Self {
+        Self::status_in(id, term, leader, &[])
+    }
+
+    /// As one of `voters`.
+    pub(crate) fn status_in(id: NodeId, term: u64, leader: Option<NodeId>, voters: &[NodeId]) -> Self {
         Self::one(Response::Status(Box::new(Status {
             node: format!("catalog-{id}"),
             id,
@@ -98,7 +103,7 @@ impl Reply {
             state_hash: String::new(),
             items: 0,
             orders: 0,
-            voters: vec![],
+            voters: voters.to_vec(),
             learners: vec![],
             durability: "fsync".to_owned(),
             version: String::new(),

@@ -5,11 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64},
 };
 
+use tokio::task::JoinSet;
+
 use super::{
     fake::{Fake, Reply, options, options_at},
     *,
 };
 use crate::{Action, CommandId, Item, KeyOrigin, Line, Outcome, Version};
+
+mod members;
 
 fn within(seconds: f64) -> Instant {
     Instant::now() + Duration::from_secs_f64(seconds)
