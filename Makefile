@@ -8,6 +8,9 @@ export CARGO_TARGET_DIR
 # The layout: a number for cluster-config/config_N.toml or a path. Empty: the one that runs here, else 4.
 LAYOUT ?=
 NODE ?=
+# Where `make add` and `make replace` have a new replica, if not here: host:port of its two ports.
+CLIENT ?=
+PEER ?=
 # What `make demo` kills: a catalog, `leader`, or empty for catalog-2 and then the leader.
 VICTIM ?=
 # How long `make faults` goes on, from which seed, in episodes of how many seconds (25). How long `make overload` does (60).
@@ -35,7 +38,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench bench-peers microbench faults faults-mutants overload simulate simulation tools build
+.PHONY: help up demo test status kill stop restart pause resume replace add remove logs down clean check fix bench bench-peers microbench faults faults-mutants overload simulate simulation tools build
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +84,19 @@ pause: ## SIGSTOP [NODE=...]
 resume: ## SIGCONT [NODE=...]
 	$(needs_node)
 	$(installed) resume '$(NODE)'
+
+at := $(if $(CLIENT),--client '$(CLIENT)') $(if $(PEER),--peer '$(PEER)')
+
+replace: ## has a new replica take the place of one whose disk is lost; go on by running it again [NODE=catalog-2]
+	$(needs_node)
+	$(installed) replace '$(NODE)' $(at)
+
+add: ## adds a replica, on free ports or at CLIENT and PEER; go on by running it again [NODE=... CLIENT=host:port PEER=host:port]
+	$(installed) add $(if $(NODE),'$(NODE)') $(at)
+
+remove: ## removes a replica for good, its data is kept; a leader hands over first [NODE=catalog-4, leader]
+	$(needs_node)
+	$(installed) remove '$(NODE)'
 
 logs: ## follows a node's log [NODE=...]
 	$(needs_node)

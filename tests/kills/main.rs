@@ -15,6 +15,7 @@ use trial::{Trial, items_csv, must_be_kept, turn};
 use uuid::Uuid;
 
 mod cpu;
+mod replicas;
 mod trial;
 
 /// How long the load runs before, between and after faults.

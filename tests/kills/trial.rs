@@ -52,6 +52,11 @@ impl Trial {
         &self.inner.cluster
     }
 
+    /// The cluster, to be changed by its operator.
+    pub fn cluster_mut(&mut self) -> &mut TestCluster {
+        &mut self.inner.cluster
+    }
+
     /// Lets the load run for a while.
     pub async fn run_for(&self, time: Duration) {
         tokio::time::sleep(time).await;

@@ -143,6 +143,14 @@ impl TestCluster {
         self.net.as_ref().expect("a cluster whose options say proxied()")
     }
 
+    /// Takes the layout as its file is now: a command of the operator has rewritten it.
+    ///
+    /// # Panics
+    /// When it is no layout.
+    pub fn reload_layout(&mut self) {
+        self.cluster.layout = Layout::load(&self.cluster.selector).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// Changes what `node` is started with from its next start on.
     pub fn specialise(&self, node: &str, change: impl FnOnce(&mut Special)) {
         let mut specials = self.specials.lock().unwrap_or_else(PoisonError::into_inner);
@@ -279,6 +287,10 @@ fn targets(layout: &Layout) -> Vec<Target> {
 impl Drop for TestCluster {
     fn drop(&mut self) {
         let failed = std::thread::panicking() || self.failed.load(Ordering::Relaxed);
+        // A command of the operator that was interrupted may have started more than was known before.
+        if let Ok(layout) = Layout::load(&self.cluster.selector) {
+            self.cluster.layout = layout;
+        }
         if failed {
             for node in self.cluster.nodes() {
                 println!("--- [{}] the end of {node}'s log ---\n{}", self.name, self.log_end(&node));
