@@ -101,8 +101,11 @@ impl Api {
             return Some("a snapshot is being installed".to_owned());
         }
         // An empty disk can ask the leader too, but what it will become is not known yet.
-        if !self.reads.status().voters.contains(&self.reads.id()) {
-            return Some("not yet a member of a group".to_owned());
+        let status = self.reads.status();
+        if !status.voters.contains(&self.reads.id()) {
+            let joins = !status.voters.is_empty();
+            let why = if joins { "a learner, without a vote: see make add" } else { "not yet a member of a group" };
+            return Some(why.to_owned());
         }
         if let Err(refusal) = self.reads.read_index_anywhere(Instant::now() + READY_PATIENCE).await {
             return Some(format!("{refusal}: a majority of the replicas must be up"));

@@ -131,16 +131,18 @@ impl Membership {
         loop {
             sleep(REMOVED_LOOK).await;
             let own = self.identity.id;
-            let others = || peers.options().replicas.iter().chain(peers.replicas()).filter(|peer| peer.id != own);
-            // They are asked for their status anyhow. What it says may not be committed, or old: then it is looked at.
-            let is_left_out = others().filter_map(|peer| peers.last_status(peer.id)).any(|status| {
+            // Those that vote are asked for their status anyhow. What it says may not be committed, or old: then it is
+            // looked at, with those that voted before, too.
+            let mut statuses = peers.replicas().filter(|peer| peer.id != own).filter_map(|peer| peers.last_status(peer.id));
+            let is_left_out = statuses.any(|status| {
                 !status.voters.is_empty() && !status.voters.contains(&own) && !status.learners.contains(&own)
             });
             if !is_left_out || !self.raft.is_initialized().await? {
                 continue;
             }
             let known = self.members().await?.index;
-            let asked = others().map(|peer| async move { (peer, members_of(peers.options(), peer).await) });
+            let others = peers.options().replicas.iter().chain(peers.replicas()).filter(|peer| peer.id != own);
+            let asked = others.map(|peer| async move { (peer, members_of(peers.options(), peer).await) });
             for (peer, answer) in join_all(asked).await {
                 if answer.is_ok_and(|members| members.index > known && members.get(own).is_none()) {
                     return Ok(Removed { name: self.identity.name.clone(), id: own, told_by: peer.name.clone() });

@@ -100,7 +100,8 @@ impl Change {
         change: impl FnOnce(&str) -> Result<String, layout::Error>,
     ) -> anyhow::Result<()> {
         place::rewrite(&mut self.cluster, change)?;
-        self.say(format_args!("{what} in {}", self.cluster.selector));
+        let path = self.cluster.selector.clone();
+        self.say(format_args!("{what} in {path}"));
         Ok(())
     }
 
@@ -136,7 +137,8 @@ impl Change {
             let (layout, id) = (&self.cluster.selector, node.id);
             println!("    waiting for {name}: start it on its host, by this layout: catalog-raft -c {layout} -i {id}");
         } else if self.cluster.start(name)? {
-            self.say(format_args!("{name} started (pid {})", self.cluster.pid(name).unwrap_or_default()));
+            let pid = self.cluster.pid(name).unwrap_or_default();
+            self.say(format_args!("{name} started (pid {pid})"));
         }
         let incarnation = self.incarnation(node).await?;
         self.say(format_args!("{name} answers at {}; its disk is {incarnation:032x}", node.peer));

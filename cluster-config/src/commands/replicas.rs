@@ -49,10 +49,15 @@ pub async fn replace(cluster: Cluster, node: &str, at: &At) -> anyhow::Result<()
         }
         (None, Some(lost)) => begin_replacement(&mut change, &members, &lost, at).await?,
         (None, None) if change.cluster.layout.retired.contains(&old) => {
+            if let Some((successor, lost)) = unfinished(&change.cluster, &members) {
+                bail!("{successor} is to take the place of {lost}: run make replace NODE={lost}");
+            }
             bail!("{node} was removed for good, and nobody is to take its place: make add adds a replica")
         }
         (None, None) => bail!("there is no catalog `{node}`: name one of {}", catalogs(&change.cluster)),
     };
+    // One that was itself to replace another, and was lost before it could vote, leaves that to its own successor.
+    let old = successor.replaces.unwrap_or(old);
     let was_replaced = members.get(old).is_none() && members.votes(successor.id);
     change.join(&successor).await?;
     change.vote(|members| voters(members, Some(successor.id), Some(old))).await?;
@@ -83,7 +88,6 @@ async fn begin_replacement(
          well, run make add and then make remove NODE={name}, which keep every voter meanwhile"
     );
     change.must_be_silent(member).await?;
-    // A successor that was lost before it could vote leaves its task to its own successor.
     let unfinished = lost.replaces.filter(|old| members.get(*old).is_some());
     let id = next_id(&change.cluster, members);
     let place = at.node(id).unwrap_or_else(|| CatalogNode { id, name: self::name(id), ..lost.clone() });
@@ -126,12 +130,16 @@ pub async fn add(cluster: Cluster, node: Option<&str>, at: &At) -> anyhow::Resul
 
 /// The replica of the layout that was added and does not vote yet.
 fn pending(cluster: &Cluster, members: &Members) -> anyhow::Result<Option<CatalogNode>> {
-    let Some(node) = cluster.layout.catalogs.iter().find(|node| !members.votes(node.id)) else { return Ok(None) };
-    if let Some(old) = node.replaces.filter(|old| members.get(*old).is_some()) {
-        let old = name(old);
-        bail!("{} is to take the place of {old}: let make replace NODE={old} finish first", node.name);
+    if let Some((successor, lost)) = unfinished(cluster, members) {
+        bail!("{successor} is to take the place of {lost}: let make replace NODE={lost} finish first");
     }
-    Ok(Some(node.clone()))
+    Ok(cluster.layout.catalogs.iter().find(|node| !members.votes(node.id)).cloned())
+}
+
+/// A replacement that has begun and is not done: who is to take whose place.
+fn unfinished(cluster: &Cluster, members: &Members) -> Option<(String, String)> {
+    let of = |node: &CatalogNode| node.replaces.filter(|old| members.get(*old).is_some());
+    cluster.layout.catalogs.iter().find_map(|node| Some((node.name.clone(), name(of(node)?))))
 }
 
 fn begin_addition(change: &mut Change, members: &Members, at: &At) -> anyhow::Result<CatalogNode> {
@@ -191,7 +199,10 @@ pub async fn remove(cluster: Cluster, node: &str) -> anyhow::Result<()> {
     if change.cluster.process(&node).is_some() {
         match change.cluster.stop(&node, STOP_PATIENCE) {
             Err(error) if change.cluster.process(&node).is_some() => return Err(error),
-            _ => change.say(format_args!("{node} stopped; its data is kept in {}", change.cluster.run_dir.display())),
+            _ => {
+                let kept = change.cluster.run_dir.join(&node);
+                change.say(format_args!("{node} stopped; its data is kept in {}", kept.display()));
+            }
         }
     }
     change.rewrite(&format!("{node} is retired"), |text| edit::remove(text, old))?;

@@ -144,6 +144,8 @@ impl Fake {
                 self.until(|world| world.quorum).await;
                 vec![Response::Submitted { leader: 1, answers: self.with(|world| world.apply(&commands)) }]
             }
+            // Its group never changes.
+            Request::Members { .. } | Request::ChangeMembers { .. } => vec![],
             Request::Read { view, at, wait_ms } => {
                 let parts = self.read(view, at);
                 match tokio::time::timeout(Duration::from_millis(wait_ms.into()), parts).await {

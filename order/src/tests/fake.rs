@@ -116,6 +116,8 @@ impl State {
         match request {
             Request::Status => Some(Response::Status(Box::new(self.status()))),
             Request::Read { view, .. } => Some(self.read(&view)),
+            // Its group never changes.
+            Request::Members { .. } | Request::ChangeMembers { .. } => None,
             _ if !leads => Some(Response::Refused(Refusal::NotLeader { leader: None })),
             Request::ReadIndex { .. } => Some(Response::ReadIndex(self.revision)),
             Request::Submit { commands, .. } => {
