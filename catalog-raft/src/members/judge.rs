@@ -63,6 +63,10 @@ pub(super) fn judge(group: &Group, based_on: u64, change: &MemberChange) -> Resu
     if members.index != based_on {
         return Err(No::Never("the group has changed meanwhile: look at it again".to_owned()));
     }
+    // A leader that has lost its majority would keep the change in its log, to be made whenever the majority is back.
+    for config in &group.configs {
+        keeps_quorum(group, config)?;
+    }
     match change {
         MemberChange::AddLearner(newcomer) => add_learner(group, newcomer),
         MemberChange::Voters(voters) => change_voters(group, voters.iter().copied().collect()),
@@ -127,9 +131,7 @@ fn change_voters(group: &Group, voters: BTreeSet<NodeId>) -> Result<Verdict, No>
     for id in voters.iter().filter(|id| !members.votes(**id)) {
         caught_up(members, *id)?;
     }
-    for config in group.configs.iter().chain([&voters]) {
-        keeps_quorum(group, config)?;
-    }
+    keeps_quorum(group, &voters)?;
     if voters.contains(&group.own) {
         return Ok(Verdict::Make(ChangeMembers::ReplaceAllVoters(voters)));
     }
@@ -162,7 +164,7 @@ fn keeps_quorum(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), No> {
         return Ok(());
     }
     Err(No::NotYet(format!(
-        "it would cost the quorum: of the voters {} {needed} must answer, and {} does not; start what is down first",
+        "there is no quorum for it: of the voters {}, {needed} must answer, and {} does not; start what is down first",
         names(&group.members, voters),
         names(&group.members, &silent)
     )))

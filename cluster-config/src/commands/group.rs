@@ -93,6 +93,25 @@ impl Change {
         )
     }
 
+    /// Fails when no majority of the voters answers the leader: one that has lost it goes on to lead, and commits nothing.
+    pub fn must_have_quorum(&self, members: &Members) -> anyhow::Result<()> {
+        let name = |id: &NodeId| members.get(*id).map_or_else(|| id.to_string(), |member| member.name.clone());
+        let answers = |id: &NodeId| {
+            let heard = members.progress(*id).and_then(|progress| progress.heard_ms);
+            self.catalog.leader() == Some(*id) || heard.is_some_and(|ms| ms <= ANSWERS_WITHIN_MS)
+        };
+        let silent: Vec<String> = members.voters.iter().filter(|id| !answers(id)).map(name).collect();
+        let needed = members.voters.len() / 2 + 1;
+        ensure!(
+            members.voters.len() - silent.len() >= needed,
+            "there is no quorum for it: of {} voters {needed} must answer, and {} does not; start first what still has its \
+             disk (make restart NODE=...)",
+            members.voters.len(),
+            silent.join(", ")
+        );
+        Ok(())
+    }
+
     /// Rewrites the layout's file.
     pub fn rewrite(
         &mut self,

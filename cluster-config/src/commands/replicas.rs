@@ -88,6 +88,7 @@ async fn begin_replacement(
          well, run make add and then make remove NODE={name}, which keep every voter meanwhile"
     );
     change.must_be_silent(member).await?;
+    change.must_have_quorum(&change.members().await?)?;
     let unfinished = lost.replaces.filter(|old| members.get(*old).is_some());
     let id = next_id(&change.cluster, members);
     let place = at.node(id).unwrap_or_else(|| CatalogNode { id, name: self::name(id), ..lost.clone() });
@@ -143,6 +144,7 @@ fn unfinished(cluster: &Cluster, members: &Members) -> Option<(String, String)> 
 }
 
 fn begin_addition(change: &mut Change, members: &Members, at: &At) -> anyhow::Result<CatalogNode> {
+    change.must_have_quorum(members)?;
     let id = next_id(&change.cluster, members);
     let newcomer = match at.node(id) {
         Some(newcomer) => newcomer,
