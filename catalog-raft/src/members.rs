@@ -99,6 +99,16 @@ impl Membership {
                     return Response::Refused(self.not_leader());
                 }
                 Ok(Verdict::Make(changes)) => return self.make(changes, change).await,
+                Ok(Verdict::Finish) => {
+                    // No new voters: of two halves openraft makes the second.
+                    let finished = self.make(judge::Changes::AddVoterIds(BTreeSet::new()), change).await;
+                    return match finished {
+                        Response::Members(_) => Response::NotChanged(
+                            "a change that was half done was finished first: look again".to_owned(),
+                        ),
+                        other => other,
+                    };
+                }
                 Err(No::NotYet(_)) if Instant::now() < give_up => sleep(LOOK).await,
                 Err(No::NotYet(why) | No::Never(why)) => {
                     tracing::info!("not changed, {change:?}: {why}");
@@ -133,7 +143,8 @@ impl Membership {
             let own = self.identity.id;
             // Those that vote are asked for their status anyhow. What it says may not be committed, or old: then it is
             // looked at, with those that voted before, too.
-            let mut statuses = peers.replicas().filter(|peer| peer.id != own).filter_map(|peer| peers.last_status(peer.id));
+            let mut statuses =
+                peers.replicas().filter(|peer| peer.id != own).filter_map(|peer| peers.last_status(peer.id));
             let is_left_out = statuses.any(|status| {
                 !status.voters.is_empty() && !status.voters.contains(&own) && !status.learners.contains(&own)
             });

@@ -169,8 +169,7 @@ impl Peers {
                 answer.send(Response::Refused(refusal)).await;
                 continue;
             }
-            let (proposals, reads, membership) =
-                (self.proposals.clone(), self.reads.clone(), self.membership.clone());
+            let (proposals, reads, membership) = (self.proposals.clone(), self.reads.clone(), self.membership.clone());
             tokio::spawn(async move {
                 answer.request(&proposals, &reads, &membership, body).await;
                 drop(permit);

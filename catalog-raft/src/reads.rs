@@ -76,7 +76,8 @@ impl Reads {
 
     /// The greatest revision that this replica knows to be committed anywhere: its own state may lag far behind.
     pub fn newest_known(&self) -> Revision {
-        let others = self.peers.replicas().filter_map(|peer| self.peers.last_status(peer.id)).map(|status| status.applied);
+        let others =
+            self.peers.replicas().filter_map(|peer| self.peers.last_status(peer.id)).map(|status| status.applied);
         others.chain([self.state.applied()]).max().unwrap_or(0)
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Verdict {
     Done,
     /// Make the change.
     Make(Changes),
+    /// Finish the change of the voters that is half done, and then look again.
+    Finish,
     /// Have one of these lead first.
     HandOver(BTreeSet<NodeId>),
 }
@@ -67,6 +69,10 @@ pub(super) fn judge(group: &Group, based_on: u64, change: &MemberChange) -> Resu
     for config in &group.configs {
         keeps_quorum(group, config)?;
     }
+    if let [_, .., new] = group.configs.as_slice() {
+        // A leader that ended between the two halves of a change has left it to whoever comes next.
+        return lead_or(group, new, Verdict::Finish);
+    }
     match change {
         MemberChange::AddLearner(newcomer) => add_learner(group, newcomer),
         MemberChange::Voters(voters) => change_voters(group, voters.iter().copied().collect()),
@@ -74,21 +80,7 @@ pub(super) fn judge(group: &Group, based_on: u64, change: &MemberChange) -> Resu
             Err(No::Never(format!("{} is a voter", name(members, *id))))
         }
         MemberChange::RemoveLearner(id) if members.get(*id).is_none() => Ok(Verdict::Done),
-        MemberChange::RemoveLearner(id) => {
-            whole(group)?;
-            Ok(Verdict::Make(ChangeMembers::RemoveNodes([*id].into())))
-        }
-    }
-}
-
-/// Fails while a change of the voters is half done.
-fn whole(group: &Group) -> Result<(), No> {
-    match group.configs.as_slice() {
-        [_, .., new] => Err(No::Never(format!(
-            "a change to the voters {} is half done: run the command that began it again",
-            names(&group.members, new)
-        ))),
-        _ => Ok(()),
+        MemberChange::RemoveLearner(id) => Ok(Verdict::Make(ChangeMembers::RemoveNodes([*id].into()))),
     }
 }
 
@@ -104,7 +96,6 @@ fn add_learner(group: &Group, newcomer: &Member) -> Result<Verdict, No> {
         }
         None => {}
     }
-    whole(group)?;
     let greatest = members.all.iter().map(|member| member.id).max().unwrap_or(0);
     if newcomer.id <= greatest {
         return Err(No::Never(format!(
@@ -120,10 +111,8 @@ fn add_learner(group: &Group, newcomer: &Member) -> Result<Verdict, No> {
 
 fn change_voters(group: &Group, voters: BTreeSet<NodeId>) -> Result<Verdict, No> {
     let members = &group.members;
-    match group.configs.as_slice() {
-        [now] if *now == voters => return Ok(Verdict::Done),
-        [_, .., new] if *new != voters => whole(group)?,
-        _ => {}
+    if group.configs == [voters.clone()] {
+        return Ok(Verdict::Done);
     }
     if voters.is_empty() {
         return Err(No::Never("a group without voters serves nobody".to_owned()));
@@ -132,11 +121,17 @@ fn change_voters(group: &Group, voters: BTreeSet<NodeId>) -> Result<Verdict, No>
         caught_up(members, *id)?;
     }
     keeps_quorum(group, &voters)?;
+    lead_or(group, &voters, Verdict::Make(ChangeMembers::ReplaceAllVoters(voters.clone())))
+}
+
+/// `otherwise`, if the leader stays among `voters`; else one of them has to lead first.
+fn lead_or(group: &Group, voters: &BTreeSet<NodeId>, otherwise: Verdict) -> Result<Verdict, No> {
     if voters.contains(&group.own) {
-        return Ok(Verdict::Make(ChangeMembers::ReplaceAllVoters(voters)));
+        return Ok(otherwise);
     }
+    let members = &group.members;
     let may_lead = |id: &NodeId| members.votes(*id) && answers(group, *id);
-    let successors: BTreeSet<NodeId> = voters.into_iter().filter(may_lead).collect();
+    let successors: BTreeSet<NodeId> = voters.iter().copied().filter(may_lead).collect();
     if successors.is_empty() {
         let leader = name(members, group.own);
         return Err(No::Never(format!("{leader} leads, and nobody who could lead instead would be left")));

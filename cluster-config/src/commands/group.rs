@@ -57,8 +57,7 @@ impl Change {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             bail!("another command is changing the group: let it end, or end it; then run this one again");
         }
-        let peer =
-            |node: &CatalogNode| Peer { id: node.id, name: node.name.clone(), address: node.peer.clone() };
+        let peer = |node: &CatalogNode| Peer { id: node.id, name: node.name.clone(), address: node.peer.clone() };
         let catalog = Catalog::new(Options {
             cluster: cluster.layout.cluster.clone(),
             sender: "cluster-config".to_owned(),
@@ -254,7 +253,10 @@ impl Change {
         loop {
             let members = self.members().await?;
             let Some(change) = decide(&members) else { return Ok(members) };
-            ensure!(began.elapsed() < CHANGE_PATIENCE, "the group does not settle: see make status, and run this again");
+            ensure!(
+                began.elapsed() < CHANGE_PATIENCE,
+                "the group does not settle: see make status, and run this again"
+            );
             match self.catalog.change_members(members.index, change, within(CHANGE_PATIENCE)).await {
                 Ok(Ok(_)) => {}
                 // Another leader may have gone on with what one before it had begun.

@@ -81,7 +81,8 @@ async fn begin_replacement(
 ) -> anyhow::Result<CatalogNode> {
     let name = &lost.name;
     let member = members.get(lost.id);
-    let member = member.with_context(|| format!("{name} is in the layout and has not joined: make add goes on with it"))?;
+    let member =
+        member.with_context(|| format!("{name} is in the layout and has not joined: make add goes on with it"))?;
     ensure!(
         change.cluster.process(name).is_none(),
         "{name} runs: run make stop NODE={name} first if its disk is lost; to have another replica instead of one that is \
@@ -109,7 +110,9 @@ pub async fn add(cluster: Cluster, node: Option<&str>, at: &At) -> anyhow::Resul
     let newcomer = match node {
         Some(node) => {
             let known = layout_node(&change, id_of(node)?);
-            known.with_context(|| format!("{node} is not in the layout: add it there, or name none and give its addresses"))?
+            known.with_context(|| {
+                format!("{node} is not in the layout: add it there, or name none and give its addresses")
+            })?
         }
         None => match pending(&change.cluster, &members)? {
             Some(pending) => {
