@@ -49,7 +49,8 @@ async fn wait_group(cluster: &TestCluster, voters: &[u64]) {
 
 /// Waits until `node` has ended and says `words` in its log behind `before` bytes.
 async fn refused(cluster: &TestCluster, node: &str, before: usize, words: &str) {
-    let said = try_eventually(&format!("{node} ends and says why"), Duration::from_secs(20), || async {
+    let what = format!("{node} ends and says why");
+    let said = try_eventually(&what, Duration::from_secs(20), || async {
         let said = cluster.log(node)[before..].to_owned();
         if cluster.cluster.process(node).is_none() && said.contains(words) { Ok(said) } else { Err(said) }
     });

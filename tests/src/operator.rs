@@ -74,7 +74,7 @@ impl Operator {
         let mut errors = String::new();
         let stderr = self.child.stderr.as_mut().expect("its errors are piped");
         stderr.read_to_string(&mut errors).await.expect("its errors are text");
-        print!("    {errors}");
+        errors.lines().for_each(|line| println!("    {line}"));
         let status = self.child.wait().await.expect("it ends");
         (status.success(), self.said + &errors)
     }
