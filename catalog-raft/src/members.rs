@@ -88,8 +88,9 @@ impl Membership {
             if !self.raft.is_leader() {
                 return Response::Refused(self.not_leader());
             }
+            let asked_ms = millis(asked.elapsed());
             let group = match self.group().await {
-                Ok(group) => Group { asked_ms: millis(asked.elapsed()), ..group },
+                Ok(group) => Group { asked_ms, ..group },
                 Err(error) => return Response::Refused(Refusal::Unavailable(error.to_string())),
             };
             match judge(&group, based_on, change) {

@@ -168,7 +168,7 @@ fn keeps_quorum(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), No> {
 
 fn answers(group: &Group, id: NodeId) -> bool {
     let heard = || group.members.progress(id).and_then(|progress| progress.heard_ms);
-    id == group.own || heard().is_some_and(|ms| ms <= group.asked_ms)
+    id == group.own || heard().is_some_and(|ms| ms < group.asked_ms)
 }
 
 fn name(members: &Members, id: NodeId) -> String {

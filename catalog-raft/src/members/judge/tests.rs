@@ -34,7 +34,7 @@ fn with(mut group: Group, id: NodeId, progress: Progress) -> Group {
 }
 
 fn silent(group: Group, id: NodeId) -> Group {
-    with(group, id, Progress { matched: LAST, heard_ms: Some(ASKED_MS + 1) })
+    with(group, id, Progress { matched: LAST, heard_ms: Some(ASKED_MS) })
 }
 
 fn voters(ids: &[NodeId]) -> MemberChange {
