@@ -29,7 +29,7 @@ use judge::{Group, No, Verdict, judge};
 /// How long a change may take to be committed before its outcome counts as unknown.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a change waits for what may come by itself: a heartbeat's answer, the entries that a learner still lacks.
-const READY_PATIENCE: Duration = Duration::from_secs(2);
+const READY_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks whether it has come.
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks whether this replica still belongs to the group.
@@ -83,13 +83,14 @@ impl Membership {
 
     /// Makes a change, if this replica leads and nothing speaks against it.
     pub async fn change(&self, based_on: u64, change: &MemberChange) -> Response {
-        let give_up = Instant::now() + READY_PATIENCE;
+        let asked = Instant::now();
         loop {
             if !self.raft.is_leader() {
                 return Response::Refused(self.not_leader());
             }
+            let asked_ms = millis(asked.elapsed());
             let group = match self.group().await {
-                Ok(group) => group,
+                Ok(group) => Group { asked_ms, ..group },
                 Err(error) => return Response::Refused(Refusal::Unavailable(error.to_string())),
             };
             match judge(&group, based_on, change) {
@@ -109,7 +110,7 @@ impl Membership {
                         other => other,
                     };
                 }
-                Err(No::NotYet(_)) if Instant::now() < give_up => sleep(LOOK).await,
+                Err(No::NotYet(_)) if asked.elapsed() < READY_PATIENCE => sleep(LOOK).await,
                 Err(No::NotYet(why) | No::Never(why)) => {
                     tracing::info!("not changed, {change:?}: {why}");
                     return Response::NotChanged(why);
@@ -176,7 +177,7 @@ impl Membership {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let heard = |id: &NodeId| {
             let at = metrics.heartbeat.as_ref()?.get(id).copied().flatten()?.into_inner();
-            Some(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+            Some(millis(at.elapsed()))
         };
         let matched = metrics.replication.iter().flatten();
         let progress = matched.map(|(id, log_id)| {
@@ -195,6 +196,10 @@ impl Membership {
             client: self.client.clone(),
         };
         let configs: &Vec<BTreeSet<NodeId>> = committed.membership().get_joint_config();
-        Ok(Group { own: self.identity.id, configs: configs.clone(), is_committed, members })
+        Ok(Group { own: self.identity.id, configs: configs.clone(), asked_ms: 0, is_committed, members })
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

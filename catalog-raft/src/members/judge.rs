@@ -14,8 +14,6 @@ use openraft::ChangeMembers;
 
 use crate::raft::Peer;
 
-/// Whoever was heard so recently answers, in milliseconds. A disk may stall for a while, and answers wait for it.
-const ANSWERS_WITHIN_MS: u64 = 2_000;
 /// A learner that lacks no more than so many entries has caught up: it is sent them while the change is committed.
 const CAUGHT_UP: u64 = 1_000;
 
@@ -29,6 +27,9 @@ pub(super) struct Group {
     pub own: NodeId,
     /// The voters; while a change is half done, the old ones and then the new ones.
     pub configs: Vec<BTreeSet<NodeId>>,
+    /// How long ago the change was asked for, in milliseconds: whoever was heard since then answers. One that was heard
+    /// just before may be gone, and a change that counts on it would cost the quorum.
+    pub asked_ms: u64,
     /// Whether no later membership waits to be committed.
     pub is_committed: bool,
     /// Who belongs to it, and how far each is.
@@ -167,7 +168,7 @@ fn keeps_quorum(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), No> {
 
 fn answers(group: &Group, id: NodeId) -> bool {
     let heard = || group.members.progress(id).and_then(|progress| progress.heard_ms);
-    id == group.own || heard().is_some_and(|ms| ms <= ANSWERS_WITHIN_MS)
+    id == group.own || heard().is_some_and(|ms| ms < group.asked_ms)
 }
 
 fn name(members: &Members, id: NodeId) -> String {

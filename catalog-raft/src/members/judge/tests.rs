@@ -6,6 +6,7 @@ use super::*;
 
 const INDEX: u64 = 40;
 const LAST: u64 = 5_000;
+const ASKED_MS: u64 = 60;
 
 /// Replica 1 leads `voters` and `learners`; all answer and have everything.
 fn group(voters: &[NodeId], learners: &[NodeId]) -> Group {
@@ -20,7 +21,7 @@ fn group(voters: &[NodeId], learners: &[NodeId]) -> Group {
         progress: ids().map(|id| (id, progress)).collect(),
         client: String::new(),
     };
-    Group { own: 1, configs: vec![voters.iter().copied().collect()], is_committed: true, members }
+    Group { own: 1, configs: vec![voters.iter().copied().collect()], asked_ms: ASKED_MS, is_committed: true, members }
 }
 
 fn member(id: NodeId) -> Member {
@@ -33,7 +34,7 @@ fn with(mut group: Group, id: NodeId, progress: Progress) -> Group {
 }
 
 fn silent(group: Group, id: NodeId) -> Group {
-    with(group, id, Progress { matched: LAST, heard_ms: Some(ANSWERS_WITHIN_MS + 1) })
+    with(group, id, Progress { matched: LAST, heard_ms: Some(ASKED_MS) })
 }
 
 fn voters(ids: &[NodeId]) -> MemberChange {
