@@ -245,10 +245,13 @@ async fn check_asks_the_server_on_this_machine_whether_it_is_ready() {
         let port = listener.local_addr().expect("its address").port();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a connection");
-            let mut asked = [0; 64];
-            let length = stream.read(&mut asked).await.expect("a request");
+            let mut asked = Vec::new();
+            // The whole of it: what is closed with something unread is reset, and its answer lost.
+            while !asked.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut asked).await.expect("a request");
+            }
             stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n{body}\n").as_bytes()).await.expect("it listens");
-            String::from_utf8_lossy(&asked[..length]).into_owned()
+            String::from_utf8_lossy(&asked).into_owned()
         });
         // As one that listens on every interface.
         let checked = tokio::task::spawn_blocking(move || server::check(&format!("0.0.0.0:{port}"))).await;
