@@ -47,6 +47,8 @@ const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the replica goes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
+/// How long Raft's tasks may take after that. What they have promised is on disk: a replica may end at any time.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Runs replica `node` of `layout` on the data below `run_dir` until a signal ends it.
 ///
@@ -129,7 +131,11 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         tracing::warn!("requests were still under way after {DRAIN_PATIENCE:?}");
     }
     serving_peers.abort();
-    raft.shutdown().await.context("Raft did not shut down")?;
+    match timeout(SHUTDOWN_PATIENCE, raft.shutdown()).await {
+        Ok(shut_down) => shut_down.context("Raft did not shut down")?,
+        // As a write does while the disk is full. To wait with it would be to go on for as long.
+        Err(_) => storage::fatal("something waits for the disk", &format!("after {SHUTDOWN_PATIENCE:?} of waiting")),
+    }
     tracing::info!("{} is down", node.name);
     Ok(())
 }

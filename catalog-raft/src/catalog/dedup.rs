@@ -24,8 +24,9 @@ use super::rows::DedupRecord;
 /// 14 s, well beyond the 5 s for which an edge retries.
 pub const WINDOW: u64 = 50_000;
 
-/// The most commands remembered: with large entries the window is shorter than [`WINDOW`]. At the greatest rate seen,
-/// 51,000 commands a second, this is nearly 9 s, beyond the 5 s for which an edge retries.
+/// The most commands remembered: with large entries the window is shorter than [`WINDOW`]. At 51,000 commands a second, the
+/// most seen of requests of one order, this is nearly 9 s, beyond the 5 s for which an edge retries. Requests of many may
+/// come three times as fast: what was placed is then found in the ledger, and a repetition of what was refused is expired.
 pub const WINDOW_RECORDS: usize = 450_000;
 
 /// The bounds of the window. They decide outcomes, so every replica must have the same: they are not configuration.
