@@ -183,25 +183,31 @@ async fn a_replica_that_is_started_on_a_full_disk_waits_for_space() {
     all_is_kept(trial, volumes).await;
 }
 
-/// Told to end while a write of it waits for space: it ends all the same, and has lost nothing when it is back.
+/// The leader told to end while all disks are full, so that it can hand over to nobody and a write may wait for space: it
+/// ends all the same, and nothing that was acknowledged is lost. Found by a run drawn from a seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_is_stopped_on_a_full_disk_ends() {
+async fn a_leader_that_is_stopped_on_a_full_disk_ends() {
     let _turn = TURN.lock().await;
     let Some((mut trial, volumes)) = begin("full-stop").await else { return };
     sleep(STRETCH).await;
-    let follower = trial.cluster.followers().await[0].clone();
-    let volume = &volumes[place(&trial, &follower)];
-    eventually("a write waits", || async {
-        volume.fill()?;
-        let log = trial.cluster.log(&follower);
-        anyhow::ensure!(log.contains("a write waits until there is space"), "{log}");
-        Ok(())
-    })
-    .await;
-    trial.cluster.stop(&follower).await;
-    trial.first_buy(RECOVERS_WITHIN).await.expect("the others go on");
-    volume.clear().expect("it is cleared");
-    trial.cluster.launch(&follower);
+    let fill = || volumes.iter().for_each(|volume| _ = volume.fill().expect("it fills"));
+    let leader = trial.cluster.leader().await;
+    fill();
+    sleep(STRETCH).await;
+    fill();
+    let filling = async {
+        loop {
+            fill();
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        _ = trial.cluster.stop(&leader) => {}
+        () = filling => {}
+    }
+    volumes.iter().for_each(|volume| volume.clear().expect("it is cleared"));
+    trial.cluster.launch(&leader);
+    buys_again(&mut trial).await;
     trial.cluster.wait_caught_up().await;
     all_is_kept(trial, volumes).await;
 }
