@@ -4,6 +4,7 @@ use std::{io::ErrorKind, time::Duration};
 
 use bytes::BytesMut;
 use catalog_client::frame::{HANDSHAKE, Hello, MAGIC, MAX_PAYLOAD, Purpose, VERSION, connect, encode, put_frame};
+use cluster_config::Layout;
 use order_client::BATCH_PATH;
 use tests::{Client, Shared, eventually};
 use tokio::{
@@ -23,15 +24,7 @@ async fn strangers_are_refused_at_the_peer_port() {
     let cluster = Shared::get().await;
     let layout = &cluster.cluster.layout;
     let node = &layout.catalogs[0];
-    let good = Hello {
-        magic: MAGIC,
-        version: VERSION,
-        cluster: layout.cluster.clone(),
-        sender: "a test".to_owned(),
-        sender_replica: None,
-        receiver: node.id,
-        purpose: Purpose::Client,
-    };
+    let good = client_of(layout, node.id);
     let welcome = connect(&node.peer, &good, PATIENCE).await.expect("a hello that is right");
     assert_eq!(welcome.id, node.id);
     let replica = |purpose, incarnation| Hello { sender_replica: Some((2, incarnation)), purpose, ..good.clone() };
@@ -56,6 +49,19 @@ async fn strangers_are_refused_at_the_peer_port() {
     connect(&node.peer, &magic, PATIENCE).await.expect_err("another protocol");
 }
 
+/// What a client of a replica says first.
+fn client_of(layout: &Layout, receiver: u64) -> Hello {
+    Hello {
+        magic: MAGIC,
+        version: VERSION,
+        cluster: layout.cluster.clone(),
+        sender: "a test".to_owned(),
+        sender_replica: None,
+        receiver,
+        purpose: Purpose::Client,
+    }
+}
+
 /// Peer and internal requests are answered at the peer port alone: a hello that is right there is no request of HTTP, and the
 /// front ends' way to order servers is nowhere else. A peer port in turn knows no HTTP.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,15 +69,7 @@ async fn internal_requests_are_answered_where_they_belong_alone() {
     let cluster = Shared::get().await;
     let layout = &cluster.cluster.layout;
     let node = &layout.catalogs[0];
-    let hello = Hello {
-        magic: MAGIC,
-        version: VERSION,
-        cluster: layout.cluster.clone(),
-        sender: "a test".to_owned(),
-        sender_replica: None,
-        receiver: node.id,
-        purpose: Purpose::Client,
-    };
+    let hello = client_of(layout, node.id);
     connect(&node.peer, &hello, PATIENCE).await.expect("a hello that is right");
     let mut frame = BytesMut::new();
     put_frame(&mut frame, HANDSHAKE, &encode(&hello));
