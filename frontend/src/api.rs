@@ -10,7 +10,7 @@ mod orders;
 mod request;
 mod watch;
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use hyper::{Method, StatusCode, header::IF_NONE_MATCH};
 use tokio::time::Instant;
@@ -22,11 +22,14 @@ use crate::{
     front::Front,
     metrics,
     page::Held,
-    reply::{self, MIN_REVISION, Reason, Refused, Reply, Surface},
+    reply::{self, IDEMPOTENCY_KEY, MIN_REVISION, Reason, Refused, Reply, Surface},
     site,
     state::Lookup,
     upstream::{Ask, Source},
 };
+
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// Answers a plain `GET /lookup/{n}` or `GET /get_quantity/{n}` from the cache, if it can: no allocation but the
 /// answer's headers, no await. Anything else is `None`, and takes the long way.
@@ -64,6 +67,14 @@ fn plain_linearizable(request: &hyper::Request<hyper::body::Incoming>) -> Option
     Some(Key::Lookup(plain_number(number)?))
 }
 
+/// The item of a plain `GET /buy/{n}`, as most ask for it.
+fn plain_buy(request: &hyper::Request<hyper::body::Incoming>) -> Option<u64> {
+    let plain = request.method() == Method::GET
+        && request.uri().query().is_none()
+        && !request.headers().contains_key(IDEMPOTENCY_KEY);
+    plain_number(request.uri().path().strip_prefix("/buy/").filter(|_| plain)?)
+}
+
 async fn linearizable(front: &Front, key: Key) -> Result<Reply, Refused> {
     let ask = Ask { linearizable: true, min_revision: 0 };
     match front.upstream.page(key, ask, front.deadline()).await? {
@@ -73,16 +84,30 @@ async fn linearizable(front: &Front, key: Key) -> Result<Reply, Refused> {
     }
 }
 
-/// Answers any request.
-pub async fn answer(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Reply {
-    let surface = Surface::of(request.uri().path());
-    let answered = match plain_linearizable(&request) {
-        Some(key) => linearizable(&front, key).await,
-        None => {
-            let request = Incoming::new(request, front.deadline());
-            route(&front, request).await
-        }
-    };
+/// Answers any request. What most ask for has a way of its own: the future of all other ways together is some
+/// kilobytes, to be moved to the heap for each request.
+pub fn answer(front: Arc<Front>, request: hyper::Request<hyper::body::Incoming>) -> Answering {
+    if let Some(key) = plain_linearizable(&request) {
+        return Box::pin(async move {
+            let answered = linearizable(&front, key).await;
+            reply_of(&front, answered, Surface::Compatible)
+        });
+    }
+    if let Some(item) = plain_buy(&request) {
+        return Box::pin(async move {
+            let reply = compat::buy(&front, item).await;
+            reply_of(&front, Ok(reply), Surface::Compatible)
+        });
+    }
+    Box::pin(async move {
+        let surface = Surface::of(request.uri().path());
+        let request = Incoming::new(request, front.deadline());
+        let answered = route(&front, request).await;
+        reply_of(&front, answered, surface)
+    })
+}
+
+fn reply_of(front: &Front, answered: Result<Reply, Refused>, surface: Surface) -> Reply {
     let reply = answered.unwrap_or_else(|refused| refused.into_reply(surface));
     if let Some(Reason(code)) = reply.extensions().get() {
         front.refusals.count(code);

@@ -1,7 +1,8 @@
 //! What the page shows over time: a sample a second of what was counted, and what became of the servers.
 //!
-//! One task looks once a second at what the front end has in memory anyway, and five times a second while somebody
-//! watches: no server is asked for the sake of the page, and the histories are bounded. Must not know HTTP.
+//! One task looks five times a second at what the front end has in memory anyway, whether or not somebody watches: what
+//! befell a server before the page was opened is told too. No server is asked for the sake of the page, and the histories
+//! are bounded. Must not know HTTP.
 
 mod samples;
 mod timeline;
@@ -14,8 +15,8 @@ use std::{
 
 use catalog_client::protocol::Status;
 use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep_until},
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 pub use self::{
@@ -27,7 +28,7 @@ use crate::front::Front;
 
 /// Between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks while somebody watches.
+/// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Samples kept: the last five minutes.
 const MAX_SAMPLES: usize = 300;
@@ -40,8 +41,6 @@ pub struct Observer {
     base: Instant,
     history: Mutex<History>,
     looks: watch::Sender<()>,
-    /// Told when somebody begins to watch.
-    arrived: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -72,14 +71,12 @@ impl Observer {
     /// Nothing seen yet.
     pub fn new() -> Self {
         let base = Instant::now();
-        Self { base, history: Mutex::default(), looks: watch::Sender::new(()), arrived: Notify::new() }
+        Self { base, history: Mutex::default(), looks: watch::Sender::new(()) }
     }
 
     /// Tells of each look from now on.
     pub fn watch(&self) -> watch::Receiver<()> {
-        let looks = self.looks.subscribe();
-        self.arrived.notify_one();
-        looks
+        self.looks.subscribe()
     }
 
     /// What is new, which counts as told from here.
@@ -111,7 +108,11 @@ pub async fn run(front: Weak<Front>) {
     let mut timeline = Timeline::default();
     let mut totals = None;
     let mut due = Instant::now();
-    while let Some(front) = front.upgrade() {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(front) = front.upgrade() else { return };
         let (observer, look) = (&front.observer, look(&front));
         let now_ms = observer.now_ms();
         let happened = timeline.observe(now_ms, &look);
@@ -127,13 +128,7 @@ pub async fn run(front: Weak<Front>) {
                 observer.history().samples.extend([sample], MAX_SAMPLES);
             }
         }
-        let is_watched = observer.looks.receiver_count() > 0;
         observer.looks.send_replace(());
-        let next = if is_watched { due.min(now + LOOK_EVERY) } else { due };
-        tokio::select! {
-            () = sleep_until(next) => {}
-            () = observer.arrived.notified() => {}
-        }
     }
 }
 

@@ -5,13 +5,15 @@
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use cluster_config::{http, net::TcpListener};
-use futures::future::Either;
+use futures::{
+    FutureExt,
+    future::{Either, Map},
+};
 use hyper::service::Service;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -53,16 +55,17 @@ impl Service<Request> for Requests {
     type Response = Reply;
     type Error = Infallible;
     /// What the cache answers is ready at once; only the long way is put on the heap.
-    type Future = Either<Ready<Answer>, Pin<Box<dyn Future<Output = Answer> + Send>>>;
+    type Future = Either<Ready<Answer>, Map<api::Answering, fn(Reply) -> Answer>>;
 
     fn call(&self, request: Request) -> Self::Future {
         let front = self.front.clone();
-        if front.layout.log_requests {
-            return Either::Right(Box::pin(async move { Ok(api::answer_and_log(front, request).await) }));
-        }
-        match api::quick(&front, &request) {
-            Some(reply) => Either::Left(ready(Ok(reply))),
-            None => Either::Right(Box::pin(async move { Ok(api::answer(front, request).await) })),
-        }
+        let answering: api::Answering = if front.layout.log_requests {
+            Box::pin(api::answer_and_log(front, request))
+        } else if let Some(reply) = api::quick(&front, &request) {
+            return Either::Left(ready(Ok(reply)));
+        } else {
+            api::answer(front, request)
+        };
+        Either::Right(answering.map(Ok as fn(Reply) -> Answer))
     }
 }

@@ -31,8 +31,9 @@ use crate::{
 const MAX_CALLS: usize = 4096;
 /// Reads that wait for a ReadIndex; one more is refused at once.
 const MAX_INDEX_WAITERS: usize = 16_384;
-/// Questions for a ReadIndex under way. The second lets one begin while another is stuck at a dead leader.
-const INDEX_CALLS: usize = 2;
+/// Questions for a ReadIndex under way. A second one would halve what each is for, and a round of heartbeats costs every
+/// replica a few wake-ups however many wait for it. One that is with a dead leader goes on to the next by itself.
+const INDEX_CALLS: usize = 1;
 
 /// How long a linearizable read of something cached waits for the stream, which is as far as a replica most of the time,
 /// before it asks a replica.
@@ -76,7 +77,7 @@ impl Upstream {
     /// Must be made within a tokio runtime.
     pub fn new(catalog: Catalog, state: Arc<State>) -> Arc<Self> {
         let limits =
-            Limits { queued: MAX_INDEX_WAITERS, batch: MAX_INDEX_WAITERS, in_flight: INDEX_CALLS, gather: false };
+            Limits { queued: MAX_INDEX_WAITERS, batch: MAX_INDEX_WAITERS, in_flight: INDEX_CALLS, gather: true };
         let asked = catalog.clone();
         let indexes = Batcher::new(limits, move |waiting: Vec<()>, deadline| {
             let catalog = asked.clone();

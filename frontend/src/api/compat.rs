@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use catalog_client::{
-    Action, client,
+    Action, ItemNumber, Line, client,
     compat::{ListWriter, Operation, command_action, methods_of, parse_get, parse_post, write_body},
     protocol::Data,
 };
@@ -11,8 +11,8 @@ use hyper::{
     Method, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
-use order_client::view::not_placed;
-use tokio::sync::mpsc;
+use order_client::view::{Key as CommandKey, not_placed};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::request::Incoming;
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
     page::Held,
     reply::{self, CACHE_STATUS, CutShort, IDEMPOTENCY_KEY, Refused, Reply, Surface},
 };
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Answers a request whose path is not of `/v1`.
 pub(super) async fn answer(front: &Front, mut request: Incoming) -> Result<Reply, Refused> {
@@ -42,13 +44,25 @@ pub(super) async fn answer(front: &Front, mut request: Incoming) -> Result<Reply
         Operation::Name(_) => Err(Refused::not_found()),
         write => {
             let action = command_action(&write).ok_or_else(Refused::not_found)?;
-            let mut reply = self::write(front, &request, &write, action).await;
+            let mut reply = match request.key() {
+                Ok(key) => self::write(front, &write, action, &key, request.deadline()).await,
+                Err(refused) => refused.into_reply(Surface::Compatible),
+            };
             if request.method() != Method::POST {
-                reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             }
             Ok(reply)
         }
     }
+}
+
+/// A plain `GET /buy/{n}`.
+pub(super) async fn buy(front: &Front, item_number: ItemNumber) -> Reply {
+    let action = Action::PlaceOrder { lines: vec![Line { item_number, quantity: 1 }] };
+    let (operation, key) = (Operation::Buy(item_number), CommandKey::made());
+    let mut reply = write(front, &operation, action, &key, front.deadline()).await;
+    reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    reply
 }
 
 fn invalidate(front: &Front, item: u64) -> Reply {
@@ -57,7 +71,7 @@ fn invalidate(front: &Front, item: u64) -> Reply {
     let mut reply = reply::json(StatusCode::OK, format!("Invalidated entry for item {item}"));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
     reply
 }
 
@@ -116,12 +130,8 @@ fn list_parts(writer: ListWriter, first: Data, rest: Parts) -> impl Stream<Item 
     })
 }
 
-async fn write(front: &Front, request: &Incoming, operation: &Operation, action: Action) -> Reply {
-    let key = match request.key() {
-        Ok(key) => key,
-        Err(refused) => return refused.into_reply(Surface::Compatible),
-    };
-    let mut reply = match front.writes.decide(action, &key, request.deadline()).await {
+async fn write(front: &Front, operation: &Operation, action: Action, key: &CommandKey, deadline: Instant) -> Reply {
+    let mut reply = match front.writes.decide(action, key, deadline).await {
         Ok(decided) => {
             let (status, body) = write_body(operation, &decided.answer.outcome);
             let mut reply = reply::json(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), body);

@@ -46,15 +46,18 @@ pub struct Key {
 }
 
 impl Key {
+    /// A new one.
+    pub fn made() -> Self {
+        let id = CommandId::new();
+        Self { id, origin: KeyOrigin::Made, text: id.to_string() }
+    }
+
     /// The key that the header gives, or a new one without a header.
     ///
     /// # Errors
     /// When the header's text cannot be a key.
     pub fn of_header(header: Option<&[u8]>) -> Result<Self, InvalidKey> {
-        let Some(header) = header else {
-            let id = CommandId::new();
-            return Ok(Self { id, origin: KeyOrigin::Made, text: id.to_string() });
-        };
+        let Some(header) = header else { return Ok(Self::made()) };
         let text = std::str::from_utf8(header).map_err(|_| InvalidKey)?;
         Ok(Self { id: CommandId::from_key(text)?, origin: KeyOrigin::Client, text: text.to_owned() })
     }
