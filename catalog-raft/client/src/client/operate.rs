@@ -64,6 +64,7 @@ impl Catalog {
                     return Ok(Ok(leader));
                 }
                 Ok(Response::NotTransferred(why)) => return Ok(Err(why)),
+                Ok(Response::Refused(Refusal::Unknown)) => in_doubt = Some(leader),
                 // It did nothing: another leads, or will.
                 Ok(Response::Refused(refusal)) => why = refusal.to_string(),
                 Ok(_) => return Err(Error::Unknown),
