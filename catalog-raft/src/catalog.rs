@@ -205,6 +205,7 @@ impl Catalog {
             Action::WithdrawItem { item_number, if_match } => items::withdraw(view, draft, *item_number, *if_match),
             Action::PlaceOrder { lines } => orders::place(view, draft, command.id, lines, body.lines()),
             Action::LoadItems { items } => items::load(view, draft, items),
+            Action::ImportItems { items, existing } => items::import(view, draft, items, *existing),
         }
     }
 

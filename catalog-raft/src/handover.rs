@@ -1,5 +1,5 @@
-//! The leadership given to another replica: before this one ends or leaves the group, and while its disk is full. Knows who is how far, and
-//! nothing of what is stored.
+//! The leadership given to another replica: before this one ends or leaves the group, while its disk is full, and when it
+//! is asked to. Knows who is how far, and nothing of what is stored.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -40,17 +40,21 @@ pub async fn when_full(raft: Raft, mut network: Network, space: Arc<Space>) {
             continue;
         }
         for successor in voters(&raft) {
-            let metrics = raft.metrics().borrow_watched().clone();
-            let Some(peer) = metrics.membership_config.membership().get_node(&successor).cloned() else { continue };
             // Asked before: a leader that has begun to hand over to one that does not take it leads no more.
-            let mut link = network.new_client(successor, &peer).await;
-            if link.has_space(SAYS_WITHIN).await.unwrap_or(false) {
-                tracing::warn!("{space}: {} shall lead", peer.name);
+            if has_space(&raft, &mut network, successor).await == Some(true) {
+                tracing::warn!("{space}: replica {successor} shall lead");
                 transfer(&raft, successor).await;
                 break;
             }
         }
     }
+}
+
+/// Whether a replica's disk has space; `None` when it does not say so at once.
+pub async fn has_space(raft: &Raft, network: &mut Network, replica: NodeId) -> Option<bool> {
+    let metrics = raft.metrics().borrow_watched().clone();
+    let peer = metrics.membership_config.membership().get_node(&replica)?;
+    network.new_client(replica, peer).await.has_space(SAYS_WITHIN).await.ok()
 }
 
 /// The other voters if this replica leads, the one that is furthest on first.
@@ -65,8 +69,8 @@ fn voters(raft: &Raft) -> Vec<NodeId> {
     voters
 }
 
-/// Has `successor` lead, and waits until somebody else does.
-async fn transfer(raft: &Raft, successor: NodeId) {
+/// Has `successor` lead, waits until somebody else does, and gives who it is; `None` when nobody does in time.
+pub async fn transfer(raft: &Raft, successor: NodeId) -> Option<NodeId> {
     tracing::info!("handing the leadership to replica {successor}");
     let own = *raft.node_id();
     let transferred = async {
@@ -74,8 +78,8 @@ async fn transfer(raft: &Raft, successor: NodeId) {
         let mut server = raft.server_metrics();
         loop {
             let leader = server.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != own) {
-                return Ok(());
+            if let Some(leader) = leader.filter(|leader| *leader != own) {
+                return Ok(leader);
             }
             if server.changed().await.is_err() {
                 bail!("Raft has ended");
@@ -83,8 +87,9 @@ async fn transfer(raft: &Raft, successor: NodeId) {
         }
     };
     match timeout(PATIENCE, transferred).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(leader)) => return Some(leader),
         Ok(Err(error)) => tracing::warn!("the leadership could not be handed over: {error}"),
         Err(_) => tracing::warn!("nobody took the leadership within {PATIENCE:?}"),
     }
+    None
 }

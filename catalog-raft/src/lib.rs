@@ -17,5 +17,6 @@ pub mod reads;
 pub mod replica;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod snapshots;
 pub mod storage;
 pub mod watch;

@@ -20,11 +20,15 @@ use openraft::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{handover, network::Identity, raft::Raft};
+use crate::{
+    handover,
+    network::{Identity, Network},
+    raft::Raft,
+};
 
 mod judge;
 
-use judge::{Group, No, Verdict, judge};
+use judge::{Group, No, Verdict, judge, successors};
 
 /// How long a change may take to be committed before its outcome counts as unknown.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,6 +44,7 @@ const REMOVED_LOOK: Duration = Duration::from_millis(500);
 pub struct Membership {
     identity: Arc<Identity>,
     raft: Raft,
+    network: Network,
     /// Where this replica serves clients.
     client: String,
 }
@@ -58,8 +63,8 @@ pub struct Removed {
 
 impl Membership {
     /// The group of `raft`, of which this replica is `identity` and serves clients at `client`.
-    pub fn new(identity: Arc<Identity>, raft: Raft, client: String) -> Self {
-        Self { identity, raft, client }
+    pub fn new(identity: Arc<Identity>, raft: Raft, network: Network, client: String) -> Self {
+        Self { identity, raft, network, client }
     }
 
     /// Who belongs to the group, as it was last committed here.
@@ -117,6 +122,48 @@ impl Membership {
                 }
             }
         }
+    }
+
+    /// Hands the leadership over, if this replica has it and somebody can take it.
+    pub async fn transfer(&self, to: Option<NodeId>) -> Response {
+        let asked = Instant::now();
+        loop {
+            if !self.raft.is_leader() {
+                return Response::Refused(self.not_leader());
+            }
+            let asked_ms = millis(asked.elapsed());
+            let group = match self.group().await {
+                Ok(group) => Group { asked_ms, ..group },
+                Err(error) => return Response::Refused(Refusal::Unavailable(error.to_string())),
+            };
+            match successors(&group, to) {
+                Ok(successors) => return self.hand_over(&group.members, successors).await,
+                Err(No::NotYet(_)) if asked.elapsed() < READY_PATIENCE => sleep(LOOK).await,
+                Err(No::NotYet(why) | No::Never(why)) => {
+                    tracing::info!("not handed over to {to:?}: {why}");
+                    return Response::NotTransferred(why);
+                }
+            }
+        }
+    }
+
+    /// Hands over to the first of these that has space, for a leader without it would look for another one at once.
+    async fn hand_over(&self, members: &Members, successors: Vec<NodeId>) -> Response {
+        let mut full = Vec::new();
+        for successor in successors {
+            if handover::has_space(&self.raft, &mut self.network.clone(), successor).await == Some(true) {
+                return match handover::transfer(&self.raft, successor).await {
+                    Some(leader) => Response::Transferred(leader),
+                    // It may take it yet, or an election may come: whoever asked looks who leads.
+                    None => Response::Refused(Refusal::Unknown),
+                };
+            }
+            full.push(judge::name(members, successor));
+        }
+        let full = full.join(", ");
+        Response::NotTransferred(format!(
+            "{full} could lead, but does not say that its disk has space for the log: see its log, make room, and try again"
+        ))
     }
 
     async fn make(&self, changes: judge::Changes, change: &MemberChange) -> Response {

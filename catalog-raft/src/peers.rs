@@ -30,6 +30,7 @@ use crate::{
     proposals::Proposals,
     raft::Raft,
     reads::{Parts, Reads},
+    snapshots::Snapshots,
     storage::Space,
     watch,
 };
@@ -56,8 +57,10 @@ pub struct Peers {
     pub identity: Arc<Identity>,
     /// The Raft group.
     pub raft: Raft,
+    /// This replica's snapshots.
+    pub snapshots: Snapshots,
     /// Where received snapshots go.
-    pub snapshots: PathBuf,
+    pub received: PathBuf,
     /// The space on the disk.
     pub space: Arc<Space>,
     /// The way to the log.
@@ -111,7 +114,7 @@ impl Peers {
                 let _one_more = self.reads.figures().watchers.occupy();
                 watch::serve(self.reads.state().history(), reader, writer).await
             }
-            purpose => serve_raft(&self.raft, &self.snapshots, &self.space, purpose, reader, writer).await,
+            purpose => serve_raft(&self.raft, &self.received, &self.space, purpose, reader, writer).await,
         }
     }
 
@@ -178,9 +181,10 @@ impl Peers {
                 answer.send(Response::Refused(refusal)).await;
                 continue;
             }
-            let (proposals, reads, membership) = (self.proposals.clone(), self.reads.clone(), self.membership.clone());
+            let (proposals, reads) = (self.proposals.clone(), self.reads.clone());
+            let (membership, snapshots) = (self.membership.clone(), self.snapshots.clone());
             tokio::spawn(async move {
-                answer.request(&proposals, &reads, &membership, body).await;
+                answer.request(&proposals, &reads, &membership, &snapshots, body).await;
                 drop(permit);
             });
         }
@@ -216,7 +220,14 @@ struct Answering {
 }
 
 impl Answering {
-    async fn request(&self, proposals: &Proposals, reads: &Reads, membership: &Membership, request: Request) {
+    async fn request(
+        &self,
+        proposals: &Proposals,
+        reads: &Reads,
+        membership: &Membership,
+        snapshots: &Snapshots,
+        request: Request,
+    ) {
         let wait = |wait_ms: u32| Duration::from_millis(u64::from(wait_ms)).min(MAX_WAIT);
         let response = match request {
             Request::Submit { commands, wait_ms } => match proposals.submit(commands, wait(wait_ms)).await {
@@ -235,6 +246,11 @@ impl Answering {
             Request::Status => Response::Status(Box::new(reads.status())),
             Request::Members { of_leader } => membership.answer_members(of_leader).await,
             Request::ChangeMembers { based_on, change } => membership.change(based_on, &change).await,
+            Request::Snapshot => match snapshots.ask() {
+                Ok(asked) => Response::SnapshotAsked(asked),
+                Err(refusal) => Response::Refused(refusal),
+            },
+            Request::TransferLeader { to } => membership.transfer(to).await,
         };
         if let Response::Refused(refusal) = &response {
             reads.figures().refused(refusal);

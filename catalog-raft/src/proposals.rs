@@ -97,14 +97,17 @@ async fn propose_all(
     let mut results = Vec::with_capacity(submissions.len());
     let mut gathered = Vec::new();
     let mut lengths = Vec::new();
+    let mut weight = 0;
     let mut submissions = submissions.into_iter().peekable();
     while let Some((arrived, mut submission)) = submissions.next() {
         figures.stages.taken(arrived);
         lengths.push(submission.len());
+        weight += weight_of(&submission);
         gathered.append(&mut submission);
-        if submissions.peek().is_some_and(|(_, next)| gathered.len() + next.len() <= MAX_SUBMIT) {
+        if submissions.peek().is_some_and(|(_, next)| weight + weight_of(next) <= MAX_SUBMIT) {
             continue;
         }
+        weight = 0;
         let answers = match propose(raft, figures, std::mem::take(&mut gathered)).await {
             Ok(answers) => answers,
             // What was committed before must not be reported as refused, and a batch has one error for all.
@@ -115,6 +118,11 @@ async fn propose_all(
         results.extend(lengths.drain(..).map(|length| answers.by_ref().take(length).collect()));
     }
     Ok(results)
+}
+
+/// What commands count for in an entry: more than there are when some bring many items.
+fn weight_of(commands: &[Command]) -> usize {
+    commands.iter().map(|command| command.action.weight()).sum()
 }
 
 /// One entry: proposed, committed, applied.

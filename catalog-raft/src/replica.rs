@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::Context;
 use catalog_client::client::{Catalog, Options, Peer};
-use cluster_config::{
-    CatalogNode, Layout,
-    server::{self, SnapshotSignal},
-};
+use cluster_config::{CatalogNode, Layout, server};
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use tokio::{
     sync::watch,
@@ -31,18 +28,14 @@ use crate::{
     proposals::Proposals,
     raft::Raft,
     reads::Reads,
-    storage::{self, Db, LogStore, SNAPSHOTS, Space, State, StateMachine},
+    snapshots::Snapshots,
+    storage::{self, Db, LogStore, SNAPSHOTS, Space, StateMachine},
 };
 
 /// Log entries that are purged together: each purge leaves a tombstone that reads must step over.
 const PURGE_TOGETHER: u64 = 4096;
 /// Entries in one message to a follower, at most; the log store bounds their bytes.
 const ENTRIES_A_MESSAGE: u64 = 1024;
-/// However many entries there are since the last snapshot, they have at least its bytes divided by this before the next:
-/// else a large ledger would be written anew for a few small entries.
-const ENTRIES_PROPORTION: u64 = 8;
-/// How often it is looked whether a snapshot is due.
-const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// Between two tries to open a disk without space.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// How long requests under way may take once the replica goes.
@@ -82,12 +75,13 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     let reads = Reads::new(&node.name, raft.clone(), state.clone(), way_to_all(&layout, &node.name));
     let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
     let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
-    let snapshots = data.join(SNAPSHOTS);
-    let membership = Arc::new(Membership::new(identity.clone(), raft.clone(), node.client.clone()));
+    let snapshots = Snapshots::new(&node.name, raft.clone(), reads.state().clone(), space.clone());
+    let membership = Arc::new(Membership::new(identity.clone(), raft.clone(), network.clone(), node.client.clone()));
     let peers = Arc::new(Peers {
         identity: identity.clone(),
         raft: raft.clone(),
-        snapshots,
+        snapshots: snapshots.clone(),
+        received: data.join(SNAPSHOTS),
         space: space.clone(),
         proposals: proposals.clone(),
         reads: reads.clone(),
@@ -110,7 +104,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         let _ = is_shut_down.changed().await;
     }));
     tokio::spawn(end_with(raft.clone()));
-    tokio::spawn(take_snapshots(raft.clone(), log, reads.state().clone(), layout.clone()));
+    tokio::spawn(snapshots.take(log, layout.clone()));
     tokio::spawn(handover::when_full(raft.clone(), network, space));
 
     tokio::select! {
@@ -215,41 +209,6 @@ async fn end_with(raft: Raft) {
         // An orderly end is published first: without it, Raft's task has panicked.
         if metrics.changed().await.is_err() {
             storage::fatal("Raft has ended", &"its task is gone");
-        }
-    }
-}
-
-/// Takes a snapshot when enough was appended since the last one, in entries or in bytes, or when it is asked for one. A
-/// snapshot holds the whole ledger, so the bytes asked for grow with it: what is written for snapshots stays in proportion
-/// to the log.
-async fn take_snapshots(raft: Raft, log: LogStore, state: Arc<State>, layout: Layout) {
-    let mut signal = SnapshotSignal::listen();
-    let mut asked_at = None;
-    let mut bytes_before = 0;
-    let mut last = None;
-    loop {
-        tokio::select! {
-            () = sleep(SNAPSHOT_CHECK) => {}
-            () = signal.arrives() => {
-                tracing::info!("asked for a snapshot");
-                asked_at = Some(state.applied());
-            }
-        }
-        let metrics = raft.metrics().borrow_watched().clone();
-        let snapshot = metrics.snapshot.map_or(0, |id| id.index);
-        if last != Some(snapshot) {
-            last = Some(snapshot);
-            bytes_before = log.bytes_appended();
-        }
-        asked_at = asked_at.filter(|asked| *asked > snapshot);
-        let applied = metrics.last_applied.map_or(0, |id| id.index);
-        let bytes = log.bytes_appended() - bytes_before;
-        let due = asked_at.is_some()
-            || applied.saturating_sub(snapshot) >= layout.raft.snapshot_entries
-                && bytes >= state.snapshot_bytes() / ENTRIES_PROPORTION
-            || bytes >= layout.raft.snapshot_bytes.max(state.snapshot_bytes());
-        if due && applied > snapshot && raft.trigger().snapshot().await.is_err() {
-            return;
         }
     }
 }

@@ -142,6 +142,7 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
         }
         ["metrics"] => only_get(&request, || figures(front)),
         ["v1", "items"] => items::collection(front, request).await,
+        ["v1", "items:batch"] => items::batch(front, request).await,
         ["v1", "items", number] if !number.is_empty() => items::one(front, request, number).await,
         ["v1", "orders"] => orders::collection(front, request).await,
         ["v1", "orders:batch"] => orders::batch(front, request).await,

@@ -18,6 +18,8 @@ pub fn items_told_of(action: &Action, outcome: &Outcome) -> Vec<ItemNumber> {
         (Action::AddItem { item_number, .. }, _) => item_number.iter().copied().collect(),
         (Action::ChangeItem { item_number, .. } | Action::WithdrawItem { item_number, .. }, _) => vec![*item_number],
         (Action::PlaceOrder { lines }, _) => lines.iter().map(|line| line.item_number).collect(),
-        (Action::LoadItems { items }, _) => items.iter().map(|item| item.item_number).collect(),
+        (Action::LoadItems { items } | Action::ImportItems { items, .. }, _) => {
+            items.iter().map(|item| item.item_number).collect()
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     state::State,
 };
 
-/// Commands in one request to the leader.
+/// Commands in one request to the leader, by their weight.
 const BATCH: usize = 1024;
 /// Requests to the leader under way.
 const IN_FLIGHT: usize = 2;
@@ -128,7 +128,8 @@ impl Writes {
     }
 
     async fn change(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {
-        self.changes.run(command, deadline).await.map_err(|no_result| match no_result {
+        let weight = command.action.weight();
+        self.changes.run_weighing(weight, command, deadline).await.map_err(|no_result| match no_result {
             NoResult::Full => NotPlaced::Overloaded,
             NoResult::NotSent => NotPlaced::Unavailable("no leader with a quorum took it in time".to_owned()),
             NoResult::InFlight | NoResult::Failed(client::Error::Unknown) => NotPlaced::Unknown,

@@ -32,6 +32,7 @@ mod leader;
 mod link;
 mod links;
 mod members;
+mod operate;
 mod reads;
 #[cfg(test)]
 mod tests;

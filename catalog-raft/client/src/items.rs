@@ -3,6 +3,7 @@
 //!
 //! Must not know any HTTP library, nor how a command is carried out.
 
+mod import;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use crate::{Change, Event, Item, MAX_NUMBER, Outcome, Revision, problem::Problem};
 
+pub use import::{MAX_IMPORT_BODY, import_json, parse_import};
 pub use parse::{
     ItemPage, bad_request, parse_change, parse_content_type, parse_if_match, parse_new_item, parse_number, parse_page,
     tags_match, too_large,
@@ -122,9 +124,13 @@ pub fn no_such_item(item_number: u64) -> Problem {
 /// Why a command about an item did not take effect; `None` when it did.
 pub fn refusal_of(outcome: &Outcome) -> Option<Problem> {
     Some(match outcome {
-        Outcome::Added(_) | Outcome::Changed(_) | Outcome::Withdrawn | Outcome::Placed(_) | Outcome::Loaded(_) => {
-            return None;
-        }
+        Outcome::Added(_)
+        | Outcome::Changed(_)
+        | Outcome::Withdrawn
+        | Outcome::Placed(_)
+        | Outcome::Loaded(_)
+        | Outcome::Imported { .. } => return None,
+        Outcome::RowsTaken { count, rows } => import::rows_taken(*count, rows),
         Outcome::NoSuchItem { item_number } => no_such_item(*item_number),
         Outcome::NumberTaken { item_number } => {
             let detail = format!("the number {item_number} is, or was, another item's");

@@ -12,12 +12,14 @@ pub mod frame;
 pub mod items;
 pub mod mutant;
 pub mod net;
+pub mod object;
 pub mod problem;
 pub mod protocol;
 mod types;
 pub mod watch;
 
 pub use types::{
-    Action, Answer, Change, Command, CommandId, Event, InvalidKey, Item, ItemNumber, KeyOrigin, Line, MAX_LINES,
-    MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem, NodeId, Order, OrderId, OrderLine, Outcome, Revision, Version,
+    Action, Answer, Change, Command, CommandId, Event, Existing, InvalidKey, Item, ItemNumber, KeyOrigin, Line,
+    MAX_IMPORT, MAX_LINES, MAX_NAMED_ROWS, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem, NodeId, Order, OrderId,
+    OrderLine, Outcome, Revision, TakenRow, Version,
 };

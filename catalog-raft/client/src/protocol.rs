@@ -74,6 +74,14 @@ pub enum Request {
         /// What.
         change: MemberChange,
     },
+    /// Build a snapshot now, each replica its own. Answered at once: [`Response::SnapshotAsked`].
+    Snapshot,
+    /// Hand the leadership to another voter. Only the leader does; the answer is [`Response::Transferred`], or
+    /// [`Response::NotTransferred`].
+    TransferLeader {
+        /// To whom; `None` for the voter that is furthest on.
+        to: Option<NodeId>,
+    },
 }
 
 /// What can be read.
@@ -143,6 +151,28 @@ pub enum Response {
     Members(Box<Members>),
     /// Why a [`Request::ChangeMembers`] was not done, and what to do first.
     NotChanged(String),
+    /// The answer to a [`Request::Snapshot`].
+    SnapshotAsked(SnapshotAsked),
+    /// Who leads after a [`Request::TransferLeader`].
+    Transferred(NodeId),
+    /// Why a [`Request::TransferLeader`] was not done, and what to do.
+    NotTransferred(String),
+}
+
+/// What a replica knows when it is asked for a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotAsked {
+    /// Up to where its last snapshot goes, 0 without one.
+    pub snapshot: Revision,
+    /// What it has applied. The snapshot is there once [`Status::snapshot`] has come as far.
+    pub applied: Revision,
+}
+
+impl SnapshotAsked {
+    /// Whether the last snapshot has everything, so that no other is built.
+    pub fn is_there(&self) -> bool {
+        self.snapshot >= self.applied
+    }
 }
 
 /// What a view holds.

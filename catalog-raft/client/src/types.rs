@@ -21,6 +21,10 @@ pub type OrderId = CommandId;
 pub const MAX_NUMBER: u64 = 1 << 53;
 /// The most lines that an order may have.
 pub const MAX_LINES: usize = 100;
+/// The most rows that an import may have.
+pub const MAX_IMPORT: usize = 1_000;
+/// The most rows that a refused import names.
+pub const MAX_NAMED_ROWS: usize = 100;
 /// The longest topic, in bytes.
 pub const MAX_TOPIC: usize = 256;
 /// The longest title, in bytes.
@@ -146,6 +150,38 @@ pub enum Action {
         /// The rows, their numbers distinct.
         items: Vec<NewItem>,
     },
+    /// Adds many items, or changes those that there are: all rows or none.
+    ImportItems {
+        /// 1 to [`MAX_IMPORT`] rows, their numbers distinct.
+        items: Vec<NewItem>,
+        /// What becomes of a row whose number an item has.
+        existing: Existing,
+    },
+}
+
+impl Action {
+    /// How much it counts for where commands go together: one for each item that it brings, so that what goes together is
+    /// bounded in bytes too.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::LoadItems { items } | Self::ImportItems { items, .. } => items.len().max(1),
+            Self::AddItem { .. } | Self::ChangeItem { .. } | Self::WithdrawItem { .. } | Self::PlaceOrder { .. } => 1,
+        }
+    }
+}
+
+/// What becomes of a row of an import whose number an item has. One that was withdrawn is refused always. Append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// The whole import is refused.
+    #[default]
+    Refuse,
+    /// The item stays as it is.
+    Keep,
+    /// Title, topic and cost become the row's. The stock stays: it moves by orders, and an import that is repeated must not
+    /// give it back.
+    Update,
 }
 
 /// One line of an order to place.
@@ -158,7 +194,7 @@ pub struct Line {
     pub quantity: u64,
 }
 
-/// One row of the first load.
+/// One row of the first load, or of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewItem {
     /// Its number.
@@ -246,7 +282,7 @@ pub struct OrderLine {
     pub unit_cost: u64,
 }
 
-/// What became of a command. The first five took effect; the others changed nothing and never will.
+/// What became of a command. Those of [`Outcome::took_effect`] took effect; the others changed nothing and never will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The item as added.
@@ -298,12 +334,56 @@ pub enum Outcome {
     KeyReused,
     /// The id was made longer ago than outcomes are remembered, and the ledger does not know it.
     Expired,
+    /// Every row of an import has its item now.
+    Imported {
+        /// Items that there were not before.
+        added: u64,
+        /// Items that are others than before.
+        updated: u64,
+        /// Items that are as they were.
+        kept: u64,
+    },
+    /// Numbers of an import are others' items, or were: nothing of it was done.
+    RowsTaken {
+        /// How many rows.
+        count: u64,
+        /// The first [`MAX_NAMED_ROWS`] of them, in their order.
+        rows: Vec<TakenRow>,
+    },
+}
+
+/// A row of an import whose number cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenRow {
+    /// Its place among the rows, from 0.
+    pub index: u32,
+    /// Whether the item of this number was withdrawn; else there is one.
+    pub withdrawn: bool,
+    /// Its number.
+    pub item_number: ItemNumber,
 }
 
 impl Outcome {
     /// Whether the command took effect.
     pub fn took_effect(&self) -> bool {
-        matches!(self, Self::Added(_) | Self::Changed(_) | Self::Withdrawn | Self::Placed(_) | Self::Loaded(_))
+        match self {
+            Self::Added(_)
+            | Self::Changed(_)
+            | Self::Withdrawn
+            | Self::Placed(_)
+            | Self::Loaded(_)
+            | Self::Imported { .. } => true,
+            Self::NumberTaken { .. }
+            | Self::NoSuchItem { .. }
+            | Self::BelowZero { .. }
+            | Self::OutOfStock { .. }
+            | Self::ChangedSince { .. }
+            | Self::TooLarge
+            | Self::Invalid
+            | Self::KeyReused
+            | Self::Expired
+            | Self::RowsTaken { .. } => false,
+        }
     }
 }
 

@@ -1,10 +1,13 @@
-//! The commands on single items: add, change, withdraw, and the first load.
+//! The commands on items: add, change, withdraw, the first load, and imports.
 //!
 //! Owns their rules. Each checks everything first and then changes; a refusal has changed nothing.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use catalog_client::{Item, ItemNumber, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem, Outcome, Version};
+use catalog_client::{
+    Existing, Item, ItemNumber, MAX_IMPORT, MAX_NAMED_ROWS, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem, Outcome,
+    TakenRow, Version,
+};
 
 use super::{Row, draft::Draft, view::View};
 
@@ -96,27 +99,82 @@ pub(super) fn withdraw(
 }
 
 pub(super) fn load(view: &mut View, draft: &mut Draft, rows: &[NewItem]) -> Outcome {
-    let mut numbers = BTreeSet::new();
-    for row in rows {
-        let numbers_fit = (1..=MAX_NUMBER).contains(&row.item_number)
-            && row.cost <= MAX_NUMBER
-            && row.quantity <= MAX_NUMBER
-            && numbers.insert(row.item_number);
-        if !numbers_fit || !is_title(&row.title) || !is_topic(&row.topic) {
-            return Outcome::Invalid;
-        }
-    }
+    let Some(numbers) = distinct(rows) else { return Outcome::Invalid };
     // Many rows come in parts, in ascending order. So one that comes again, or late, loads nothing.
     let least = numbers.first();
     if view.greatest_number().is_some_and(|greatest| least.is_none_or(|least| *least <= greatest)) {
         return Outcome::Loaded(0);
     }
     for row in rows {
-        let NewItem { item_number, cost, quantity, .. } = *row;
-        let (title, topic) = (row.title.clone(), row.topic.clone());
-        give(view, draft, Item { item_number, title, topic, cost, quantity, version: draft.version });
+        let item = item_of(row, draft.version);
+        give(view, draft, item);
     }
     Outcome::Loaded(rows.len() as u64)
+}
+
+/// Adds the rows whose numbers were never given. Of the others, an item stays, or changes but for its stock.
+pub(super) fn import(view: &mut View, draft: &mut Draft, rows: &[NewItem], existing: Existing) -> Outcome {
+    if !(1..=MAX_IMPORT).contains(&rows.len()) || distinct(rows).is_none() {
+        return Outcome::Invalid;
+    }
+    let taken = |(index, row): (u32, &NewItem)| {
+        let withdrawn = view.item(row.item_number).is_none();
+        let is_taken = view.was_given(row.item_number) && (withdrawn || existing == Existing::Refuse);
+        is_taken.then_some(TakenRow { index, withdrawn, item_number: row.item_number })
+    };
+    let mut taken: Vec<TakenRow> = (0..).zip(rows).filter_map(taken).collect();
+    if !taken.is_empty() {
+        let count = taken.len() as u64;
+        taken.truncate(MAX_NAMED_ROWS);
+        // It is remembered for as long as the key is.
+        taken.shrink_to_fit();
+        return Outcome::RowsTaken { count, rows: taken };
+    }
+    let (mut added, mut updated, mut kept) = (0, 0, 0);
+    for row in rows {
+        match view.item(row.item_number) {
+            None => {
+                let item = item_of(row, draft.version);
+                give(view, draft, item);
+                added += 1;
+            }
+            Some(item) if existing == Existing::Update && differs(item, row) => {
+                // What is equal stays the same text: those of one topic share it.
+                let text = |old: &Arc<str>, new: &Arc<str>| if old == new { old.clone() } else { new.clone() };
+                let (title, topic) = (text(&item.title, &row.title), text(&item.topic, &row.topic));
+                let changed = Item { title, topic, cost: row.cost, version: draft.version, ..*item };
+                draft.changes(item);
+                view.replace(changed);
+                updated += 1;
+            }
+            Some(_) => kept += 1,
+        }
+    }
+    Outcome::Imported { added, updated, kept }
+}
+
+/// Whether an import changes anything of an item.
+fn differs(item: &Item, row: &NewItem) -> bool {
+    (&item.title, &item.topic, item.cost) != (&row.title, &row.topic, row.cost)
+}
+
+fn item_of(row: &NewItem, version: Version) -> Item {
+    let NewItem { item_number, cost, quantity, .. } = *row;
+    Item { item_number, title: row.title.clone(), topic: row.topic.clone(), cost, quantity, version }
+}
+
+/// The numbers of rows, if each row is one that an item can be, and no number comes twice.
+fn distinct(rows: &[NewItem]) -> Option<BTreeSet<ItemNumber>> {
+    let mut numbers = BTreeSet::new();
+    let mut fits = |row: &NewItem| {
+        (1..=MAX_NUMBER).contains(&row.item_number)
+            && row.cost <= MAX_NUMBER
+            && row.quantity <= MAX_NUMBER
+            && is_title(&row.title)
+            && is_topic(&row.topic)
+            && numbers.insert(row.item_number)
+    };
+    rows.iter().all(&mut fits).then_some(numbers)
 }
 
 fn give(view: &mut View, draft: &mut Draft, item: Item) {

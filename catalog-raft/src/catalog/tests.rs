@@ -2,6 +2,7 @@
 
 mod dedup;
 mod golden;
+mod import;
 mod model;
 mod random;
 mod restore;

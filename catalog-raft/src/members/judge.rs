@@ -17,6 +17,9 @@ use crate::raft::Peer;
 /// A learner that lacks no more than so many entries has caught up: it is sent them while the change is committed.
 const CAUGHT_UP: u64 = 1_000;
 
+/// A voter that lacks no more than so many entries can lead: nothing is proposed until it has them, which must not be felt.
+const CLOSE: u64 = 200;
+
 /// A change as openraft makes it.
 pub(super) type Changes = ChangeMembers<NodeId, Peer>;
 
@@ -140,6 +143,50 @@ fn lead_or(group: &Group, voters: &BTreeSet<NodeId>, otherwise: Verdict) -> Resu
     Ok(Verdict::HandOver(successors))
 }
 
+/// Who can lead instead of the leader: `to`, or all that can, the one that is furthest on first.
+pub(super) fn successors(group: &Group, to: Option<NodeId>) -> Result<Vec<NodeId>, No> {
+    let members = &group.members;
+    let leader = name(members, group.own);
+    if let Some(to) = to {
+        let named = name(members, to);
+        if to == group.own {
+            return Err(No::Never(format!("{named} leads already: name another voter, or nobody in particular")));
+        }
+        if !members.votes(to) {
+            let voters = names(members, &members.voters.iter().copied().collect());
+            return Err(No::Never(format!("{named} is no voter, and only a voter can lead: name one of {voters}")));
+        }
+    }
+    let others = || members.voters.iter().copied().filter(|id| *id != group.own);
+    if others().next().is_none() {
+        return Err(No::Never(format!("{leader} is the only voter: add a replica first, so that there is another")));
+    }
+    if members.changing {
+        return Err(No::NotYet("a change of the group is under way: let it end, and try again".to_owned()));
+    }
+    let matched = |id: NodeId| members.progress(id).map_or(0, |progress| progress.matched);
+    let mut able = Vec::new();
+    let mut unable = Vec::new();
+    for id in others().filter(|id| to.is_none_or(|to| to == *id)) {
+        let (named, last) = (name(members, id), members.last_log);
+        if !answers(group, id) {
+            unable.push(format!("{named} does not answer"));
+        } else if matched(id).saturating_add(CLOSE) < last {
+            unable.push(format!("{named} is at entry {} of {last}", matched(id)));
+        } else {
+            able.push(id);
+        }
+    }
+    if able.is_empty() {
+        let unable = unable.join(", ");
+        return Err(No::NotYet(format!(
+            "{leader} stays, for {unable}: start what is down, or wait until it has caught up, and try again"
+        )));
+    }
+    able.sort_by_key(|id| std::cmp::Reverse(matched(*id)));
+    Ok(able)
+}
+
 fn caught_up(members: &Members, id: NodeId) -> Result<(), No> {
     if members.get(id).is_none() {
         return Err(No::Never(format!("replica {id} is no member: it has to join as a learner first")));
@@ -171,7 +218,8 @@ fn answers(group: &Group, id: NodeId) -> bool {
     id == group.own || heard().is_some_and(|ms| ms < group.asked_ms)
 }
 
-fn name(members: &Members, id: NodeId) -> String {
+/// What a replica is called.
+pub(super) fn name(members: &Members, id: NodeId) -> String {
     members.get(id).map_or_else(|| format!("replica {id}"), |member| member.name.clone())
 }
 

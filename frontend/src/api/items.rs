@@ -1,12 +1,12 @@
-//! `/v1/items`: pages of items, one item, and the commands about items.
+//! `/v1/items`: pages of items, one item, and the commands about items, one or many.
 
 use std::mem;
 
 use catalog_client::{
     Action, Item, ItemNumber, Outcome,
     items::{
-        ItemPage, etag, item_json, page_json, parse_change, parse_content_type, parse_if_match, parse_new_item,
-        parse_number, parse_page, refusal_of, tags_match,
+        ItemPage, MAX_IMPORT_BODY, etag, import_json, item_json, page_json, parse_change, parse_content_type,
+        parse_if_match, parse_import, parse_new_item, parse_number, parse_page, refusal_of, tags_match,
     },
     protocol::Data,
 };
@@ -29,6 +29,15 @@ use crate::{
 pub(super) async fn collection(front: &Front, request: Incoming) -> Result<Reply, Refused> {
     request.allow(&["GET", "HEAD", "POST"])?;
     if request.method() == Method::POST { add(front, request).await } else { page(front, &request).await }
+}
+
+/// `/v1/items:batch`: all rows or none.
+pub(super) async fn batch(front: &Front, mut request: Incoming) -> Result<Reply, Refused> {
+    request.allow(&["POST"])?;
+    request.query(&[])?;
+    parse_content_type(request.content_type())?;
+    let action = parse_import(&request.body_within(MAX_IMPORT_BODY).await?)?;
+    command(front, &request, action).await
 }
 
 /// `/v1/items/{n}`
@@ -117,7 +126,10 @@ async fn command(front: &Front, request: &Incoming, action: Action) -> Result<Re
         }
         Outcome::Changed(item) => with_item(StatusCode::OK, item),
         outcome => match refusal_of(outcome) {
-            None => reply::empty(StatusCode::NO_CONTENT),
+            None => match import_json(outcome, revision) {
+                Some(body) => reply::json(StatusCode::OK, body),
+                None => reply::empty(StatusCode::NO_CONTENT),
+            },
             Some(problem) => {
                 let refused = Refused::from(problem).with(IDEMPOTENCY_KEY, &key.text);
                 return Err(refused.with(REVISION, revision.to_string()).with(SERVED_BY, served_by));

@@ -145,7 +145,10 @@ impl Fake {
                 vec![Response::Submitted { leader: 1, answers: self.with(|world| world.apply(&commands)) }]
             }
             // Its group never changes.
-            Request::Members { .. } | Request::ChangeMembers { .. } => vec![],
+            Request::Members { .. }
+            | Request::ChangeMembers { .. }
+            | Request::Snapshot
+            | Request::TransferLeader { .. } => vec![],
             Request::Read { view, at, wait_ms } => {
                 let parts = self.read(view, at);
                 match tokio::time::timeout(Duration::from_millis(wait_ms.into()), parts).await {
@@ -274,7 +277,7 @@ impl World {
                 }
             },
             Action::PlaceOrder { lines } => self.sell(command, lines[0], version, changes),
-            Action::LoadItems { .. } => Outcome::Invalid,
+            Action::LoadItems { .. } | Action::ImportItems { .. } => Outcome::Invalid,
         }
     }
 

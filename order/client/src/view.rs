@@ -7,21 +7,14 @@ pub mod batch;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 pub use catalog_client::problem::Problem;
 use catalog_client::{
     CommandId, InvalidKey, KeyOrigin, Line, MAX_LINES, MAX_NUMBER, Order, OrderLine, Outcome, Revision, Version,
-    compat::MAX_BODY,
+    compat::MAX_BODY, object::Object,
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Serialize};
 
 use crate::NotPlaced;
 
@@ -177,29 +170,6 @@ struct OrderBody {
 struct LineBody {
     item_number: serde_json::Number,
     quantity: serde_json::Number,
-}
-
-/// A struct that is written as a JSON object; serde by itself would take an array too.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-    }
 }
 
 /// Reads and checks the body of `POST /v1/orders`: `{"lines": [{"item_number", "quantity"}]}`.

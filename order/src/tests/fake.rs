@@ -117,7 +117,10 @@ impl State {
             Request::Status => Some(Response::Status(Box::new(self.status()))),
             Request::Read { view, .. } => Some(self.read(&view)),
             // Its group never changes.
-            Request::Members { .. } | Request::ChangeMembers { .. } => None,
+            Request::Members { .. }
+            | Request::ChangeMembers { .. }
+            | Request::Snapshot
+            | Request::TransferLeader { .. } => None,
             _ if !leads => Some(Response::Refused(Refusal::NotLeader { leader: None })),
             Request::ReadIndex { .. } => Some(Response::ReadIndex(self.revision)),
             Request::Submit { commands, .. } => {

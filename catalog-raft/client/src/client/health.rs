@@ -86,16 +86,19 @@ async fn learn_members(shared: &Shared, link: &Link) -> Duration {
 
 /// The state of a replica, or why it is not known.
 pub(super) async fn status(link: &Arc<Link>, deadline: Instant) -> Result<Status, String> {
+    match ask(link, &Request::Status, deadline).await? {
+        Response::Status(status) => Ok(*status),
+        Response::Refused(refusal) => Err(refusal.to_string()),
+        _ => Err("it answered something else".to_owned()),
+    }
+}
+
+/// What a replica answers, asked once, or why it has not answered.
+pub(super) async fn ask(link: &Arc<Link>, request: &Request, deadline: Instant) -> Result<Response, String> {
     let answer = timeout_at(deadline, async {
         let connection = link.open().await.map_err(|why| why.to_string())?;
-        let mut pending = connection.send(&Request::Status).map_err(|why| why.to_string())?;
+        let mut pending = connection.send(request).map_err(|why| why.to_string())?;
         pending.answer().await.ok_or_else(|| "the connection was lost".to_owned())
     });
-    match answer.await {
-        Ok(Ok(Response::Status(status))) => Ok(*status),
-        Ok(Ok(Response::Refused(refusal))) => Err(refusal.to_string()),
-        Ok(Ok(_)) => Err("it answered something else".to_owned()),
-        Ok(Err(why)) => Err(why),
-        Err(_) => Err("it does not answer".to_owned()),
-    }
+    answer.await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }

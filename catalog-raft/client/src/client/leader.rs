@@ -40,7 +40,7 @@ impl Shared {
     }
 
     /// Takes note of a leader that an answer has named, without its term.
-    fn set_leader(&self, leader: Option<NodeId>) {
+    pub(super) fn set_leader(&self, leader: Option<NodeId>) {
         self.leadership.send_if_modified(|known| {
             let changed = known.leader != leader;
             known.leader = leader;
@@ -100,7 +100,11 @@ fn set_wait(request: &mut Request, wait: u32) {
         Request::Submit { wait_ms, .. } | Request::Read { wait_ms, .. } | Request::ReadIndex { wait_ms } => {
             *wait_ms = wait;
         }
-        Request::Status | Request::Members { .. } | Request::ChangeMembers { .. } => {}
+        Request::Status
+        | Request::Members { .. }
+        | Request::ChangeMembers { .. }
+        | Request::Snapshot
+        | Request::TransferLeader { .. } => {}
     }
 }
 

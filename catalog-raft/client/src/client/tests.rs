@@ -14,6 +14,7 @@ use super::{
 use crate::{Action, CommandId, Item, KeyOrigin, Line, Outcome, Version};
 
 mod members;
+mod operate;
 
 fn within(seconds: f64) -> Instant {
     Instant::now() + Duration::from_secs_f64(seconds)

@@ -143,8 +143,12 @@ pub fn parse_change(item_number: ItemNumber, if_match: Option<Version>, body: &[
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if body.len() > MAX_BODY {
-        return Err(too_large());
+    parse_within(MAX_BODY, body)
+}
+
+pub(super) fn parse_within<T: DeserializeOwned>(most: usize, body: &[u8]) -> Result<T, Problem> {
+    if body.len() > most {
+        return Err(too_large(most));
     }
     // serde alone would take an array for a struct.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
@@ -159,11 +163,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
 }
 
-fn title(text: String) -> Result<String, Problem> {
+pub(super) fn title(text: String) -> Result<String, Problem> {
     of_length("title", text, MAX_TITLE)
 }
 
-fn topic(text: String) -> Result<String, Problem> {
+pub(super) fn topic(text: String) -> Result<String, Problem> {
     of_length("topic", text, MAX_TOPIC)
 }
 
@@ -175,7 +179,7 @@ fn of_length(name: &str, text: String, max: usize) -> Result<String, Problem> {
     }
 }
 
-fn in_range(name: &str, number: &Number, least: u64) -> Result<u64, Problem> {
+pub(super) fn in_range(name: &str, number: &Number, least: u64) -> Result<u64, Problem> {
     let number = number.as_u64().filter(|number| (least..=MAX_NUMBER).contains(number));
     number.ok_or_else(|| invalid(format!("{name} must be an integer from {least} to {MAX_NUMBER}")))
 }
@@ -208,9 +212,9 @@ pub fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(400, "bad-request", detail)
 }
 
-/// The body is longer than [`MAX_BODY`].
-pub fn too_large() -> Problem {
-    Problem::new(413, "content-too-large", format!("the body is longer than {MAX_BODY} bytes"))
+/// The body is longer than `most` bytes.
+pub fn too_large(most: usize) -> Problem {
+    Problem::new(413, "content-too-large", format!("the body is longer than {most} bytes"))
 }
 
 fn invalid(detail: String) -> Problem {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use catalog_client::{Action, CommandId, Item, Line, Order, OrderLine, Outcome, Version};
+use catalog_client::{
+    Action, CommandId, Existing, Item, Line, NewItem, Order, OrderLine, Outcome, TakenRow, Version, frame::encode,
+};
 
 use super::{
     super::{
@@ -60,6 +62,11 @@ fn rows_keep_their_bytes() {
         (Outcome::ChangedSince { version: VERSION }, "09fc0403020105"),
         (Outcome::TooLarge, "0a"),
         (Outcome::Invalid, "0b"),
+        (Outcome::Imported { added: 3, updated: 2, kept: 1 }, "0e030201"),
+        (
+            Outcome::RowsTaken { count: 200, rows: vec![TakenRow { index: 4, withdrawn: true, item_number: 7 }] },
+            "0fc801040107",
+        ),
     ];
     let prefix = "020105fe00000000000000000000000010000000fdffffffffffffffff01";
     for (outcome, bytes) in outcomes {
@@ -101,6 +108,16 @@ fn the_meta_keeps_its_bytes() {
     assert_eq!(hex(&rows::meta_value(&meta)), "02fb2c010201feffffffffffffffffffffffffffffffff0304");
     assert_eq!(rows::read_meta(&rows::meta_value(&meta)).unwrap(), meta);
     assert_eq!(hashes.state_hash(), "00000000000000000000000000000003");
+}
+
+/// Commands are stored in the log.
+#[test]
+fn imports_keep_their_bytes() {
+    let row = NewItem { item_number: 7, title: "RPCs".into(), topic: "Dist".into(), cost: 51, quantity: 1000 };
+    for (existing, last) in [(Existing::Refuse, "00"), (Existing::Keep, "01"), (Existing::Update, "02")] {
+        let action = Action::ImportItems { items: vec![row.clone()], existing };
+        assert_eq!(hex(&encode(&action)), format!("0501070452504373044469737433fbe803{last}"));
+    }
 }
 
 /// Fingerprints and row hashes are stored and compared between replicas.

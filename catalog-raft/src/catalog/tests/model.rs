@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use catalog_client::{
-    Action, Answer, Command, CommandId, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Order, OrderLine, Outcome,
-    Revision, Version,
+    Action, Answer, Command, CommandId, Existing, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Order, OrderLine,
+    Outcome, Revision, TakenRow, Version,
 };
 
 use super::Limits;
@@ -143,6 +143,54 @@ impl Model {
                 }
                 Outcome::Loaded(items.len() as u64)
             }
+            Action::ImportItems { items, existing } => self.import(version, items, *existing),
+        }
+    }
+
+    /// Row by row, as if each came alone: what is refused is undone whole.
+    fn import(&mut self, version: Version, items: &[NewItem], existing: Existing) -> Outcome {
+        let mut numbers: Vec<_> = items.iter().map(|new| new.item_number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let fits = |new: &NewItem| {
+            (1..=MAX_NUMBER).contains(&new.item_number)
+                && new.cost.max(new.quantity) <= MAX_NUMBER
+                && !new.title.is_empty()
+        };
+        if items.is_empty() || numbers.len() < items.len() || !items.iter().all(fits) {
+            return Outcome::Invalid;
+        }
+        let (mut added, mut updated, mut kept) = (0, 0, 0);
+        let mut rows = Vec::new();
+        for (index, new) in (0..).zip(items) {
+            let item_number = new.item_number;
+            let (title, topic) = (new.title.clone(), new.topic.clone());
+            let item = Item { item_number, title, topic, cost: new.cost, quantity: new.quantity, version };
+            match self.items.get(&item_number).cloned() {
+                None => {
+                    self.items.insert(item_number, Some(item));
+                    added += 1;
+                }
+                Some(None) => rows.push(TakenRow { index, withdrawn: true, item_number }),
+                Some(Some(_)) if existing == Existing::Refuse => {
+                    rows.push(TakenRow { index, withdrawn: false, item_number });
+                }
+                Some(Some(old)) => {
+                    let with_its_stock = Item { quantity: old.quantity, ..item };
+                    let is_same = Item { version: old.version, ..with_its_stock.clone() } == old;
+                    if is_same || existing == Existing::Keep {
+                        kept += 1;
+                    } else {
+                        self.items.insert(item_number, Some(with_its_stock));
+                        updated += 1;
+                    }
+                }
+            }
+        }
+        if rows.is_empty() {
+            Outcome::Imported { added, updated, kept }
+        } else {
+            Outcome::RowsTaken { count: rows.len() as u64, rows }
         }
     }
 

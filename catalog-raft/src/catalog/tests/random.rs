@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use catalog_client::{
-    Action, Change, Command, CommandId, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Outcome, Revision, Version,
+    Action, Change, Command, CommandId, Existing, Item, KeyOrigin, Line, MAX_NUMBER, NewItem, Outcome, Revision,
+    Version,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -38,6 +39,9 @@ fn actions() -> impl Strategy<Value = Action> {
     let line = (number(), amount()).prop_map(|(item_number, quantity)| Line { item_number, quantity });
     let new_item = (number(), text(), text(), 0..9_u64, 0..30_u64)
         .prop_map(|(item_number, title, topic, cost, quantity)| NewItem { item_number, title, topic, cost, quantity });
+    let row = (0..9_u64, text(), text(), amount(), amount())
+        .prop_map(|(item_number, title, topic, cost, quantity)| NewItem { item_number, title, topic, cost, quantity });
+    let existing = prop::sample::select(vec![Existing::Refuse, Existing::Keep, Existing::Update]);
     prop_oneof![
         3 => (option::of(0..7_u64), text(), text(), amount(), amount()).prop_map(
             |(item_number, title, topic, cost, quantity)| Action::AddItem { item_number, title, topic, cost, quantity }
@@ -53,6 +57,7 @@ fn actions() -> impl Strategy<Value = Action> {
             items.dedup_by_key(|item| item.item_number);
             Action::LoadItems { items }
         }),
+        3 => (vec(row, 0..5), existing).prop_map(|(items, existing)| Action::ImportItems { items, existing }),
     ]
 }
 
@@ -123,6 +128,12 @@ fn booked(effects: &BTreeMap<Version, (Command, Outcome)>, store: &Store) -> BTr
             }
             (Action::LoadItems { items }, Outcome::Loaded(1..)) => {
                 stock.extend(items.iter().map(|item| (item.item_number, i128::from(item.quantity))));
+            }
+            (Action::ImportItems { items, .. }, Outcome::Imported { .. }) => {
+                // An import gives stock to the items that there were not; a number is given once.
+                for item in items {
+                    stock.entry(item.item_number).or_insert(i128::from(item.quantity));
+                }
             }
             _ => {}
         }

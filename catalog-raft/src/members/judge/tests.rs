@@ -145,3 +145,27 @@ fn a_learner_can_be_given_up_and_a_voter_cannot() {
     assert_eq!(judge(&now, INDEX, &MemberChange::RemoveLearner(9)), Ok(Verdict::Done));
     never(&now, MemberChange::RemoveLearner(3), "catalog-3 is a voter");
 }
+
+#[test]
+fn whoever_is_to_lead_votes_answers_and_is_close_behind() {
+    let far = Progress { matched: LAST - CLOSE - 1, heard_ms: Some(30) };
+    let close = Progress { matched: LAST - CLOSE, heard_ms: Some(30) };
+    let all = group(&[1, 2, 3], &[4]);
+    assert_eq!(successors(&all, Some(3)), Ok(vec![3]));
+    assert_eq!(successors(&with(all.clone(), 2, close), None), Ok(vec![3, 2]), "the furthest on first");
+    assert_eq!(successors(&with(all.clone(), 2, far), None), Ok(vec![3]));
+    assert_eq!(successors(&silent(all.clone(), 3), None), Ok(vec![2]));
+    for (to, words) in [(1, "leads already"), (4, "no voter"), (9, "replica 9 is no voter")] {
+        assert!(matches!(successors(&all, Some(to)), Err(No::Never(why)) if why.contains(words)), "{words}");
+    }
+    assert!(matches!(successors(&group(&[1], &[2]), None), Err(No::Never(why)) if why.contains("only voter")));
+    let nobody = silent(with(all.clone(), 2, far), 3);
+    for (group, to, words) in [
+        (with(all.clone(), 2, far), Some(2), "catalog-2 is at entry 4799 of 5000"),
+        (silent(all.clone(), 3), Some(3), "catalog-3 does not answer"),
+        (nobody, None, "catalog-2 is at entry 4799 of 5000, catalog-3 does not answer"),
+        (Group { members: Members { changing: true, ..all.members.clone() }, ..all }, None, "under way"),
+    ] {
+        assert!(matches!(successors(&group, to), Err(No::NotYet(why)) if why.contains(words)), "{words}");
+    }
+}

@@ -3,12 +3,12 @@
 //!
 //! Must not know any HTTP library, nor how orders are placed.
 
-use catalog_client::{Line, Revision};
+use catalog_client::{Line, Revision, object::Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Key, LineBody, Object, OrderView, Problem, bad_request, check_lines, json_only, not_an_order, not_placed, order_of,
+    Key, LineBody, OrderView, Problem, bad_request, check_lines, json_only, not_an_order, not_placed, order_of,
     to_json, too_large,
 };
 use crate::{NotPlaced, Placed};

@@ -1,9 +1,9 @@
 //! Bodies of requests over HTTP, on both surfaces, as front ends, order servers and catalogs read them.
 
 use catalog_client::{
-    Action, MAX_LINES, MAX_NUMBER, MAX_TITLE, MAX_TOPIC,
+    Action, Existing, MAX_LINES, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem,
     compat::{MAX_BODY, Operation, error_body, parse_post},
-    items::{parse_change, parse_new_item},
+    items::{parse_change, parse_import, parse_new_item},
 };
 use fuzzing::{frugal, fuzz, paid_by, spoil, spoilings};
 use order_client::view::parse_order;
@@ -11,8 +11,9 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
 
 const JSON: Option<&str> = Some("application/json");
-const KEYS: [&str; 8] = ["item_number", "quantity", "cost", "topic", "title", "add_quantity", "lines", "other"];
-const VALUES: [&str; 20] = [
+const KEYS: [&str; 10] =
+    ["item_number", "quantity", "cost", "topic", "title", "add_quantity", "lines", "items", "existing", "other"];
+const VALUES: [&str; 22] = [
     "1",
     "0",
     "-1",
@@ -32,6 +33,8 @@ const VALUES: [&str; 20] = [
     "\"\\u0000 \\\" \u{e9}\"",
     "[{\"item_number\": 1, \"quantity\": 2}]",
     "[[1, 2]]",
+    "[{\"item_number\": 1, \"title\": \"\", \"topic\": \"t\", \"cost\": 1, \"quantity\": 1.5}]",
+    "\"update\"",
     "{}",
 ];
 
@@ -124,6 +127,7 @@ fn of_action(action: &Action) -> Value {
             json!({ "title": title, "topic": topic, "cost": cost, "add_quantity": add_quantity })
         }
         Action::PlaceOrder { lines } => json!({ "lines": lines }),
+        Action::ImportItems { items, existing } => json!({ "items": items, "existing": existing }),
         other => panic!("{other:?} has no body"),
     };
     value.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
@@ -161,6 +165,25 @@ fn new_items() {
         quantity,
     });
     v1("bodies of new items", good, parse_new_item);
+}
+
+#[test]
+fn imports() {
+    let row = (numbers(), texts(MAX_TITLE), texts(MAX_TOPIC), 0..=MAX_NUMBER, 0..=MAX_NUMBER);
+    let row = row.prop_map(|(item_number, title, topic, cost, quantity)| NewItem {
+        item_number,
+        title: title.into(),
+        topic: topic.into(),
+        cost,
+        quantity,
+    });
+    let existing = prop::sample::select(vec![Existing::Refuse, Existing::Keep, Existing::Update]);
+    let good = (vec(row, 1..5), existing).prop_map(|(mut items, existing)| {
+        items.sort_by_key(|item| item.item_number);
+        items.dedup_by_key(|item| item.item_number);
+        Action::ImportItems { items, existing }
+    });
+    v1("bodies of imports", good, parse_import);
 }
 
 #[test]
