@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use catalog_client::{Item, ItemNumber, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, NewItem, Outcome, Version};
 
-use super::{Row, draft::Draft, view::View};
+use super::{Row, draft::Draft, search::Gathered, view::View};
 
 /// What to change of an item.
 pub(super) struct ItemChange<'a> {
@@ -38,7 +38,9 @@ pub(super) fn add(
     }
     let (title, topic) = (title.clone(), topic.clone());
     let item = Item { item_number, title, topic, cost, quantity, version: draft.version };
-    give(view, draft, item.clone());
+    let mut gathered = Gathered::default();
+    give(view, draft, item.clone(), &mut gathered);
+    view.index(gathered);
     Outcome::Added(item)
 }
 
@@ -111,18 +113,21 @@ pub(super) fn load(view: &mut View, draft: &mut Draft, rows: &[NewItem]) -> Outc
     if view.greatest_number().is_some_and(|greatest| least.is_none_or(|least| *least <= greatest)) {
         return Outcome::Loaded(0);
     }
+    let mut gathered = Gathered::default();
     for row in rows {
         let NewItem { item_number, cost, quantity, .. } = *row;
         let (title, topic) = (row.title.clone(), row.topic.clone());
-        give(view, draft, Item { item_number, title, topic, cost, quantity, version: draft.version });
+        let item = Item { item_number, title, topic, cost, quantity, version: draft.version };
+        give(view, draft, item, &mut gathered);
     }
+    view.index(gathered);
     Outcome::Loaded(rows.len() as u64)
 }
 
-fn give(view: &mut View, draft: &mut Draft, item: Item) {
+fn give(view: &mut View, draft: &mut Draft, item: Item, gathered: &mut Gathered) {
     draft.added(item.item_number);
     // Not stored yet, so there is no hash to take out later.
-    view.insert(item.item_number, Row::Live(item), 0);
+    view.insert(item.item_number, Row::Live(item), 0, gathered);
 }
 
 /// The live item of this number whose last change is `if_match`, if that is given.
