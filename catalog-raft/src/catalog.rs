@@ -11,6 +11,7 @@ mod orders;
 mod pages;
 mod restore;
 pub mod rows;
+mod search;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -38,6 +39,16 @@ pub enum Row {
     Live(Item),
     /// There was one. Its number is never given again.
     Withdrawn,
+}
+
+impl Row {
+    /// The item, unless it is withdrawn.
+    pub fn live(&self) -> Option<&Item> {
+        match self {
+            Self::Live(item) => Some(item),
+            Self::Withdrawn => None,
+        }
+    }
 }
 
 /// The orders placed by all entries before the one that is being applied, also those not yet written to disk.

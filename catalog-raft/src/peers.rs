@@ -195,7 +195,7 @@ impl Peers {
     /// Most reads find their state there already: they are answered without a task of their own.
     fn at_once(&self, request: &Request) -> Option<Result<Parts, Refusal>> {
         match request {
-            // A search by words looks at every title: not on the task that reads this connection.
+            // A search by words may take long: not on the task that reads this connection.
             Request::Read { view: View::Items { words: Some(_), .. }, .. } => None,
             Request::Read { view, at, .. } => self.reads.read_now(view, *at),
             _ => None,

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use catalog_client::{
     NodeId, Revision,
     client::Catalog,
+    items::check_query,
     mutant::Mutant,
     protocol::{CHUNK, Data, ReadAt, Refusal, Status, View},
 };
@@ -54,7 +55,7 @@ impl Parts {
             Next::One(data) => Some((data, true)),
             Next::Items { view, topic, words, after, left } => {
                 let look = || view.items(topic.as_deref(), words.as_deref(), after, left.min(CHUNK));
-                // A search by words looks at every title: Raft's tasks go on elsewhere meanwhile.
+                // A search for words that never meet goes through all that have them: Raft's tasks go on elsewhere meanwhile.
                 let (items, more) = if words.is_some() { blocking::in_place(look) } else { look() };
                 let left = left - items.len();
                 let last = !more || left == 0;
@@ -218,6 +219,7 @@ impl Reads {
                 (revision, Next::One(Data::Item(item)))
             }
             View::Items { topic, words, after, limit } => {
+                words.as_deref().map_or(Ok(()), check_query).map_err(Refusal::Invalid)?;
                 let view = self.state.view().map_err(unavailable)?;
                 let left = limit.map_or(usize::MAX, |limit| limit as usize);
                 let (topic, words) = (topic.clone(), words.clone());

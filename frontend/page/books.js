@@ -83,7 +83,7 @@ export class Books {
     this.#say();
     const notice = at("list-notice");
     notice.hidden = !catalogue.isPartial;
-    say(notice, catalogue.isPartial ? `This catalogue is large: ${count(catalogue.items.size)} books are here. Searches ask the servers for whole words of the rest.` : "");
+    say(notice, catalogue.isPartial ? `This catalogue is large: ${count(catalogue.items.size)} books are here. Searches ask the servers for the rest.` : "");
     this.#drawNow();
   }
 

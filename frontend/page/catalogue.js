@@ -12,7 +12,11 @@ const MOST_KEPT = 50_000;
 /** How long a change is shown as one. */
 export const FRESH_MS = 2500;
 
-const words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+/** As the servers have it: catalog-raft/client/src/items/words.rs. */
+function words(text) {
+  const runs = text.split(/[^\p{Alphabetic}\p{N}]+/u).filter(Boolean);
+  return runs.map((run) => run.toLowerCase().replaceAll("ς", "σ"));
+}
 
 /** Whether each word of `query` begins a word of the title, as one types it. */
 export function matches(item, query) {

@@ -161,11 +161,79 @@ async fn items_are_listed_page_by_page() {
         ("q=graduate", vec![3, 4]),
         ("q=GRADUATE%20school", vec![3]),
         ("q=student%20cooking", vec![4]),
+        ("q=grad", vec![3, 4]),
+        ("q=GRAD,coo", vec![4]),
+        ("q=rad", vec![]),
+        ("q=grad&limit=1", vec![3]),
+        ("q=grad&after=3", vec![4]),
+        ("q=...", vec![1, 2, 3, 4, 5, 6, 7]),
         ("q=graduate&topic=Distributed_systems", vec![]),
         ("after=6", vec![7]),
         ("after=7", vec![]),
     ] {
-        assert_eq!(numbers(&shop.get(&format!("/v1/items?{query}")).await.expect(200).json()), expected, "{query}");
+        for node in ["frontend-1", "catalog-1"] {
+            let page = shop.get_at(node, &format!("/v1/items?{query}")).await.expect(200).json();
+            assert_eq!(numbers(&page), expected, "{query} at {node}");
+        }
+    }
+    for query in [format!("q={}", "a".repeat(257)), format!("q={}", "a-".repeat(33))] {
+        for node in ["frontend-1", "catalog-1"] {
+            is_problem(&shop.get_at(node, &format!("/v1/items?{query}")).await, 400, "bad-request");
+        }
+    }
+}
+
+/// Words and a topic, page by page, while items are added, withdrawn and renamed between the pages: what matches all the
+/// time comes once, whichever server gives the page; after a restart it is found as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_goes_on_while_the_catalogue_changes() {
+    let mut csv = "item_number,title,topic,cost,quantity\n".to_owned();
+    for n in 1..=400 {
+        let (kind, topic) = (["Ünder the sea", "Under the sky", "Undertow"][n % 3], ["Water", "Air"][n % 2]);
+        csv += &format!("{n},{kind} {n},{topic},1,1\n");
+    }
+    let cluster = TestCluster::start("search", Options::new().items_csv(csv)).await;
+    let shop = Shop::new(&cluster);
+    let number = |item: &Value| item["item_number"].as_u64().expect("an item has a number");
+    let query = "/v1/items?topic=Air&q=SEA%20%C3%BCn&limit=7";
+    // Of the numbers that are divisible by 3 and odd.
+    let all: Vec<u64> = (1..=400).filter(|n| n % 6 == 3).collect();
+    let (mut seen, mut after, mut least) = (Vec::new(), String::new(), 0);
+    for round in 0.. {
+        let node = ["frontend-1", "catalog-1", "catalog-2", "catalog-3"][round % 4];
+        let request = Request::get(cluster.url(node) + query + &after).header("x-min-revision", least.to_string());
+        let page = shop.client.send(request).await.expect(200).json();
+        let found = page["items"].as_array().expect("items");
+        assert!(found.len() == 7 || page["next"].is_null(), "{page}");
+        seen.extend(found.iter().map(number));
+        let Some(next) = page["next"].as_str() else { break };
+        let next: u64 = next.parse().expect("a number");
+        assert_eq!(Some(&next), seen.last());
+        after = format!("&after={next}");
+        // One that was seen is withdrawn, and one ahead; one behind and one ahead begin to match; one is added at the end. What
+        // is gone already is refused.
+        let item = |n: u64| format!("{}/v1/items/{n}", cluster.front());
+        shop.client.send(Request::delete(item(next))).await.expect(204);
+        shop.client.send(Request::delete(item(next + 12))).await;
+        for (n, title) in [(next - 1, "Ünseen"), (next - 2, "A sea of ünknown"), (next + 1, "Ünknown seas")] {
+            shop.patch(&format!("/v1/items/{n}"), json!({"title": title, "topic": "Air"})).await;
+        }
+        let new = json!({"title": "Ünlike any sea", "topic": "Air", "cost": 1, "quantity": 1});
+        least = shop.post("/v1/items", new).await.expect(201).revision();
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    let now = shop.get("/v1/items?topic=Air&q=sea%20%C3%BCn&limit=1000&read=linearizable").await.expect(200).json();
+    let now: Vec<u64> = now["items"].as_array().expect("items").iter().map(number).collect();
+    let always: Vec<u64> = all.into_iter().filter(|n| now.contains(n)).collect();
+    assert!(now.iter().any(|n| n % 2 == 0) && now.iter().any(|n| !seen.contains(n)), "renamed ones are found: {now:?}");
+    assert!(always.len() > 20 && always.iter().all(|n| seen.contains(n)), "{seen:?} of {always:?}");
+
+    cluster.kill_at_once(&cluster.catalogs());
+    cluster.start_all().await.expect("all serve");
+    cluster.wait_equal_hashes().await;
+    for node in cluster.catalogs() {
+        let found = shop.get_at(&node, "/v1/items?topic=Air&q=sea%20%C3%BCn&limit=1000").await.expect(200).json();
+        assert_eq!(found["items"].as_array().expect("items").iter().map(number).collect::<Vec<_>>(), now, "{node}");
     }
 }
 

@@ -6,6 +6,7 @@
 mod apply;
 mod codec;
 mod log_store;
+mod search;
 
 use catalog_client::{Action, Command, CommandId, KeyOrigin, Line, Revision};
 use criterion::{criterion_group, criterion_main};
@@ -19,5 +20,5 @@ fn buys(count: usize, items: u64, born: Revision) -> Vec<Command> {
     (0..count as u64).map(buy).collect()
 }
 
-criterion_group!(benches, apply::bench, codec::bench, log_store::bench);
+criterion_group!(benches, apply::bench, codec::bench, log_store::bench, search::bench);
 criterion_main!(benches);

@@ -7,6 +7,7 @@ mod import;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,6 +19,7 @@ pub use parse::{
     ItemPage, bad_request, parse_change, parse_content_type, parse_if_match, parse_new_item, parse_number, parse_page,
     tags_match, too_large,
 };
+pub use words::{MAX_QUERY, MAX_QUERY_WORDS, check_query, words};
 
 /// The most items in one page of `GET /v1/items`.
 pub const MAX_PAGE: u32 = 1000;

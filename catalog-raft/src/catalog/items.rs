@@ -9,7 +9,7 @@ use catalog_client::{
     TakenRow, Version,
 };
 
-use super::{Row, draft::Draft, view::View};
+use super::{Row, draft::Draft, search::Gathered, view::View};
 
 /// What to change of an item.
 pub(super) struct ItemChange<'a> {
@@ -41,7 +41,9 @@ pub(super) fn add(
     }
     let (title, topic) = (title.clone(), topic.clone());
     let item = Item { item_number, title, topic, cost, quantity, version: draft.version };
-    give(view, draft, item.clone());
+    let mut gathered = Gathered::default();
+    give(view, draft, item.clone(), &mut gathered);
+    view.index(gathered);
     Outcome::Added(item)
 }
 
@@ -105,10 +107,12 @@ pub(super) fn load(view: &mut View, draft: &mut Draft, rows: &[NewItem]) -> Outc
     if view.greatest_number().is_some_and(|greatest| least.is_none_or(|least| *least <= greatest)) {
         return Outcome::Loaded(0);
     }
+    let mut gathered = Gathered::default();
     for row in rows {
         let item = item_of(row, draft.version);
-        give(view, draft, item);
+        give(view, draft, item, &mut gathered);
     }
+    view.index(gathered);
     Outcome::Loaded(rows.len() as u64)
 }
 
@@ -131,11 +135,12 @@ pub(super) fn import(view: &mut View, draft: &mut Draft, rows: &[NewItem], exist
         return Outcome::RowsTaken { count, rows: taken };
     }
     let (mut added, mut updated, mut kept) = (0, 0, 0);
+    let mut gathered = Gathered::default();
     for row in rows {
         match view.item(row.item_number) {
             None => {
                 let item = item_of(row, draft.version);
-                give(view, draft, item);
+                give(view, draft, item, &mut gathered);
                 added += 1;
             }
             Some(item) if existing == Existing::Update && differs(item, row) => {
@@ -150,6 +155,7 @@ pub(super) fn import(view: &mut View, draft: &mut Draft, rows: &[NewItem], exist
             Some(_) => kept += 1,
         }
     }
+    view.index(gathered);
     Outcome::Imported { added, updated, kept }
 }
 
@@ -177,10 +183,10 @@ fn distinct(rows: &[NewItem]) -> Option<BTreeSet<ItemNumber>> {
     rows.iter().all(&mut fits).then_some(numbers)
 }
 
-fn give(view: &mut View, draft: &mut Draft, item: Item) {
+fn give(view: &mut View, draft: &mut Draft, item: Item, gathered: &mut Gathered) {
     draft.added(item.item_number);
     // Not stored yet, so there is no hash to take out later.
-    view.insert(item.item_number, Row::Live(item), 0);
+    view.insert(item.item_number, Row::Live(item), 0, gathered);
 }
 
 /// The live item of this number whose last change is `if_match`, if that is given.

@@ -11,12 +11,14 @@ use super::{
     dedup::Window,
     orders::Body,
     rows::{self, DedupRecord, Hashes, Meta, Remembered, Table},
+    search::Gathered,
 };
 
 /// A catalogue that is being read back. The rows of each table come in ascending order of keys.
 #[derive(Debug)]
 pub struct Restore {
     catalog: Catalog,
+    gathered: Gathered,
     last_order: Option<Version>,
     // Of the rows as they lie on disk: the hash of what was meant is in `Meta`.
     hashes: Hashes,
@@ -37,7 +39,8 @@ impl Restore {
     pub(super) fn with_limits(limits: Limits, horizon: Revision) -> Self {
         let catalog = Catalog::with_limits(limits);
         let (placed, others) = (Vec::new(), Vec::new());
-        Self { catalog, last_order: None, hashes: Hashes::default(), horizon, placed, others }
+        let (gathered, hashes) = (Gathered::default(), Hashes::default());
+        Self { catalog, gathered, last_order: None, hashes, horizon, placed, others }
     }
 
     /// One row of [`Table::Items`].
@@ -54,7 +57,7 @@ impl Restore {
         }
         let hash = rows::row_hash(Table::Items, key, value);
         self.hashes.items = self.hashes.items.wrapping_add(hash);
-        self.catalog.view.insert(item_number, row, hash);
+        self.catalog.view.insert(item_number, row, hash, &mut self.gathered);
         Ok(())
     }
 
@@ -126,7 +129,7 @@ impl Restore {
     /// # Errors
     /// As [`Restore::trusting_orders`].
     pub fn verified(self, applied: Revision, meta: &Meta) -> io::Result<Catalog> {
-        let Self { mut catalog, last_order, hashes, horizon, placed, others } = self;
+        let Self { mut catalog, gathered, last_order, hashes, horizon, placed, others } = self;
         if hashes != meta.hashes || catalog.orders != meta.orders {
             let (found, meant) = (hashes.state_hash(), meta.hashes.state_hash());
             return Err(rows::invalid(format!("the rows hash to {found} instead of {meant} at revision {applied}")));
@@ -145,6 +148,7 @@ impl Restore {
             return Err(rows::invalid(format!("rows from beyond revision {applied} or horizon {}", meta.horizon)));
         }
         catalog.view.applied = applied;
+        catalog.view.index(gathered);
         catalog.window.restore_horizon(meta.horizon);
         catalog.hashes = hashes;
         Ok(catalog)

@@ -1,21 +1,22 @@
 //! The items as they stand, and how they are read.
 //!
-//! Owns the maps of items and their invariants: each live item is in the index of topics exactly once, a withdrawn
-//! number keeps its row. Must not know commands. A [`View`] is cheap to clone and never changes under its reader.
-
-use std::{ops::Bound, sync::Arc};
+//! Owns the map of items and its invariants: each live item is in the index as it is, a withdrawn number keeps its row.
+//! Must not know commands. A [`View`] is cheap to clone and never changes under its reader.
 
 use catalog_client::{Item, ItemNumber, Revision};
-use imbl::OrdSet;
 
-use super::{Row, pages::Pages};
+use super::{
+    Row,
+    pages::Pages,
+    search::{Gathered, Index, set_of},
+};
 
 /// The items at one revision, frozen: cloned in constant time, read without a lock.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub(super) applied: Revision,
     rows: Pages<Kept>,
-    by_topic: OrdSet<(Arc<str>, ItemNumber)>,
+    pub(super) index: Index,
     live: u64,
 }
 
@@ -54,14 +55,12 @@ impl View {
 
     /// One item.
     pub fn item(&self, item_number: ItemNumber) -> Option<&Item> {
-        match &self.rows.get(item_number)?.row {
-            Row::Live(item) => Some(item),
-            Row::Withdrawn => None,
-        }
+        self.rows.get(item_number)?.row.live()
     }
 
-    /// At most `limit` items by number, above `after`, of `topic`, whose title has all of `words` (in any case), and
-    /// whether there are more. To read a long list in parts, ask again after the last number of each.
+    /// At most `limit` items by number, above `after`, of `topic`, with words in their titles that begin with each of
+    /// `words` (see [`catalog_client::items::words`]), and whether there are more. To read a long list in parts, ask again
+    /// after the last number of each: whatever happened between, no item that matched all the time is left out or comes twice.
     pub fn items(
         &self,
         topic: Option<&str>,
@@ -69,23 +68,11 @@ impl View {
         after: Option<ItemNumber>,
         limit: usize,
     ) -> (Vec<Item>, bool) {
-        let words: Vec<String> = split(words.unwrap_or_default()).map(|word| lower(word).collect()).collect();
-        let mut matching = self.above(topic, after.unwrap_or(0)).filter(|item| has_words(&item.title, &words));
-        let items = matching.by_ref().take(limit).cloned().collect();
-        (items, matching.next().is_some())
-    }
-
-    fn above<'a>(&'a self, topic: Option<&str>, after: ItemNumber) -> Box<dyn Iterator<Item = &'a Item> + 'a> {
-        let Some(topic) = topic else {
-            return Box::new(self.rows.above(after).filter_map(|(_, kept)| match &kept.row {
-                Row::Live(item) => Some(item),
-                Row::Withdrawn => None,
-            }));
-        };
-        let topic: Arc<str> = topic.into();
-        let from = Bound::Excluded((topic.clone(), after));
-        let upto = Bound::Included((topic, ItemNumber::MAX));
-        Box::new(self.by_topic.range((from, upto)).filter_map(|(_, number)| self.item(*number)))
+        let (beginnings, after) = (set_of(words.unwrap_or_default()), after.unwrap_or(0));
+        match self.index.find(topic, &beginnings, after) {
+            Some(found) => first(limit, found.filter_map(|number| self.item(number))),
+            None => first(limit, self.rows.above(after).filter_map(|(_, kept)| kept.row.live())),
+        }
     }
 
     /// The greatest number ever given.
@@ -97,23 +84,27 @@ impl View {
         self.rows.get(item_number).is_some()
     }
 
-    /// Puts a row under a number that was never given.
-    pub(super) fn insert(&mut self, item_number: ItemNumber, mut row: Row, hash: u128) {
+    /// Puts a row under a number that was never given, and gathers it: it is found by topic and words once that is
+    /// [indexed](Self::index).
+    pub(super) fn insert(&mut self, item_number: ItemNumber, mut row: Row, hash: u128, gathered: &mut Gathered) {
         if let Row::Live(item) = &mut row {
             // There are far fewer topics than items: those of one topic share its text.
-            let from = (item.topic.clone(), 0);
-            let other = self.by_topic.range(from..).next().filter(|(topic, _)| *topic == item.topic);
-            if let Some((topic, _)) = other {
+            if let Some(topic) = gathered.topic(&item.topic).or_else(|| self.index.topic(&item.topic)) {
                 item.topic = topic.clone();
             }
-            self.by_topic.insert((item.topic.clone(), item_number));
+            gathered.item(item);
             self.live += 1;
         }
         let before = self.rows.insert(item_number, Kept { row, hash });
         debug_assert!(before.is_none(), "a number is given once");
     }
 
-    /// A live item, to change anything but its number and topic.
+    /// Has what was gathered be found.
+    pub(super) fn index(&mut self, gathered: Gathered) {
+        self.index.add(gathered);
+    }
+
+    /// A live item, to change its cost, quantity and version alone.
     pub(super) fn item_mut(&mut self, item_number: ItemNumber) -> Option<&mut Item> {
         match &mut self.rows.get_mut(item_number)?.row {
             Row::Live(item) => Some(item),
@@ -128,12 +119,8 @@ impl View {
             debug_assert!(false, "only live items are replaced");
             return;
         };
-        let topic = item.topic.clone();
-        let before = std::mem::replace(place, item).topic;
-        if before != topic {
-            self.by_topic.remove(&(before, number));
-            self.by_topic.insert((topic, number));
-        }
+        let before = std::mem::replace(place, item.clone());
+        self.index.change(&before, &item);
     }
 
     /// Withdraws a live item; its row stays.
@@ -143,7 +130,7 @@ impl View {
             return;
         };
         if let Row::Live(item) = std::mem::replace(&mut kept.row, Row::Withdrawn) {
-            self.by_topic.remove(&(item.topic, item_number));
+            self.index.remove(&item);
             self.live -= 1;
         }
     }
@@ -154,15 +141,8 @@ impl View {
     }
 }
 
-fn split(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-/// Whether each of `words`, in lower case, is a word of `title`.
-fn has_words(title: &str, words: &[String]) -> bool {
-    words.iter().all(|word| split(title).any(|has| lower(has).eq(word.chars())))
-}
-
-fn lower(word: &str) -> impl Iterator<Item = char> {
-    word.chars().flat_map(char::to_lowercase)
+/// The first of many, and whether there are more.
+fn first<'a>(limit: usize, mut items: impl Iterator<Item = &'a Item>) -> (Vec<Item>, bool) {
+    let page = items.by_ref().take(limit).cloned().collect();
+    (page, items.next().is_some())
 }

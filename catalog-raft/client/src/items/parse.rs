@@ -5,7 +5,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Number;
 
-use super::{DEFAULT_PAGE, MAX_PAGE};
+use super::{DEFAULT_PAGE, MAX_PAGE, check_query};
 use crate::{
     Action, ItemNumber, MAX_NUMBER, MAX_TITLE, MAX_TOPIC, Version, compat::MAX_BODY, problem::Problem, protocol::View,
 };
@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 300;
 pub struct ItemPage<'a> {
     /// Only of this topic.
     pub topic: Option<&'a str>,
-    /// Only titles with all these words.
+    /// Only titles with words that begin with each of these.
     pub q: Option<&'a str>,
     /// At most so many.
     pub limit: Option<&'a str>,
@@ -49,9 +49,7 @@ pub fn parse_page(page: ItemPage<'_>) -> Result<View, Problem> {
     if page.topic.is_some_and(|topic| topic.len() > MAX_TOPIC) {
         return Err(bad_request(format!("topic is longer than {MAX_TOPIC} bytes")));
     }
-    if page.q.is_some_and(|words| words.len() > MAX_TITLE) {
-        return Err(bad_request(format!("q is longer than {MAX_TITLE} bytes")));
-    }
+    page.q.map_or(Ok(()), check_query).map_err(bad_request)?;
     Ok(View::Items { topic: page.topic.map(Into::into), words: page.q.map(Into::into), after, limit: Some(limit) })
 }
 

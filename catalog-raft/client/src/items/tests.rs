@@ -44,6 +44,44 @@ fn pages_are_asked_for_within_bounds() {
 }
 
 #[test]
+fn searches_are_asked_for_within_bounds() {
+    let ask = |q: &str| parse_page(ItemPage { q: Some(q), ..ItemPage::default() }).map_err(|p| (p.status, p.detail));
+    let view = |q: &str| View::Items { topic: None, words: Some(q.into()), after: None, limit: Some(DEFAULT_PAGE) };
+    for good in
+        ["", "  ", "a b", &"ä".repeat(MAX_QUERY / 2), &"a ".repeat(MAX_QUERY_WORDS), &"- ".repeat(MAX_QUERY / 2)]
+    {
+        assert_eq!(ask(good), Ok(view(good)), "{good}");
+    }
+    let (long, many) = ("a".repeat(MAX_QUERY + 1), "a,".repeat(MAX_QUERY_WORDS + 1));
+    assert_eq!(ask(&long), Err((400, "q is longer than 256 bytes: search for fewer words".to_owned())));
+    assert_eq!(ask(&many), Err((400, "q has more than 32 words: search for fewer".to_owned())));
+}
+
+/// What `frontend/page/catalogue.js` has to make of the same texts: `tests/page` tries some.
+#[test]
+fn words_are_runs_of_letters_and_digits_in_lower_case() {
+    let all = |text| words(text).collect::<Vec<_>>();
+    for (text, expected) in [
+        ("", vec![]),
+        (" -_!… ", vec![]),
+        ("How to get 677 in 20", vec!["how", "to", "get", "677", "in", "20"]),
+        ("Tünnes & SCHÄL's", vec!["tünnes", "schäl", "s"]),
+        ("two\u{a0}words\ttwo", vec!["two", "words", "two"]),
+        // The end of a word is no other letter than its middle, or ΟΔΟΣ would not begin ΟΔΟΣΉΜΑΝΣΗ.
+        ("ΟΔΟΣ οδός", vec!["οδοσ", "οδόσ"]),
+        // One letter that is two in lower case, the second of which alone would end a word.
+        ("İstanbul", vec!["i\u{307}stanbul"]),
+        ("x\u{307}y", vec!["x", "y"]),
+        ("Straße STRASSE", vec!["straße", "strasse"]),
+        ("ⅣⒶ½٣", vec!["ⅳⓐ½٣"]),
+        ("日本語の本", vec!["日本語の本"]),
+        ("हिन्दी", vec!["हिन", "दी"]),
+    ] {
+        assert_eq!(all(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn bodies_of_new_items() {
     let status = |body: &str| parse_new_item(body.as_bytes()).map(|_| 0).map_err(|p| p.status);
     let good = r#"{"title": "t", "topic": "x", "cost": 0, "quantity": 9007199254740992}"#;

@@ -214,7 +214,12 @@ fn items_are_read_by_topic_words_and_pages() {
     assert_eq!(read(Some("T"), None, None, 2), (vec![], false));
     assert_eq!(read(None, Some("bOOk"), None, 3), (vec![1, 2, 4], true));
     assert_eq!(read(None, Some(" 4, book "), None, 3), (vec![4], false));
-    assert_eq!(read(None, Some("boo"), None, 3), (vec![], false));
+    assert_eq!(read(None, Some("boo"), Some(1), 2), (vec![2, 4], true));
+    assert_eq!(read(None, Some("ook"), None, 3), (vec![], false));
+    assert_eq!(read(Some("tt"), Some("tit a"), None, 3), (vec![9], false));
+    assert_eq!(read(Some("t"), Some("tit"), None, 3), (vec![], false));
+    assert_eq!(read(Some("t"), Some("b b bo 5"), None, 3), (vec![5], false));
+    assert_eq!(read(None, Some("b"), Some(u64::MAX), 3), (vec![], false));
     assert_eq!(read(None, Some(" "), Some(5), 3), (vec![9], false));
     assert_eq!(read(None, None, None, 0), (vec![], true));
     assert_eq!(frozen.applied() + 1, replica.catalog.applied());
