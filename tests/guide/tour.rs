@@ -1,0 +1,61 @@
+//! The README's tour, walked: its `make` commands do what the Makefile has them do, on a cluster of the test's own.
+
+use tests::{Options, TestCluster};
+
+use crate::{at, has_curl, matching, page::Page, read, shell::Shell};
+
+/// Who leads when the README's tour begins.
+const LEADER: &str = "catalog-1";
+/// Times that another leader is asked to hand over, until it is [`LEADER`].
+const HAND_OVERS: usize = 20;
+
+/// `make`, as far as the tour needs it: the program that is behind these targets, on the test's cluster.
+fn make(cluster: &TestCluster) -> String {
+    let program = tests::cluster::binaries().expect("built programs").join("cluster-config");
+    let program = std::path::absolute(program).expect("a path");
+    format!(
+        "make() {{\n  verb=$1 node=${{2#NODE=}}\n  [ \"$verb\" = up ] && node=--check\n  '{}' -c '{}' --run-dir '{}' \"$verb\" $node\n}}",
+        program.display(),
+        cluster.cluster.selector,
+        cluster.cluster.run_dir.display()
+    )
+}
+
+async fn have_lead(cluster: &TestCluster) {
+    for _ in 0..HAND_OVERS {
+        let leader = cluster.leader().await;
+        if leader == LEADER {
+            return;
+        }
+        cluster.stop(&leader).await;
+        cluster.restart(&leader).await;
+    }
+    panic!("{LEADER} does not come to lead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tour_of_the_readme_goes_as_it_says() {
+    const NAME: &str = "README.md";
+    let text = read(NAME);
+    let examples = Page::parse(NAME, &text).expect(NAME).examples;
+    let has = |words: &str| examples.iter().any(|example| example.command.contains(words));
+    assert!(has("make kill NODE=leader") && has("/buy/") && has("make status"), "the tour is not found in {NAME}");
+    if !has_curl("the_tour_of_the_readme_goes_as_it_says") {
+        return;
+    }
+    let cluster = TestCluster::start("tour", Options::new().quiet()).await;
+    have_lead(&cluster).await;
+    let page = Page::parse(NAME, &at(&cluster, &text)).expect(NAME);
+    let shell = Shell::new(&make(&cluster));
+    for example in &page.examples {
+        if example.command == "make status" {
+            // A follower learns with the next heartbeat that an entry is committed.
+            cluster.wait_equal_hashes().await;
+        }
+        let printed = shell.run(&example.command).await;
+        println!("{example}{printed}");
+        if let Err(why) = matching::matches_figures(&example.expected, &printed) {
+            panic!("{NAME}:{}: {}\n{why}", example.line, example.command);
+        }
+    }
+}
