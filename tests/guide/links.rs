@@ -63,7 +63,10 @@ fn every_link_leads_somewhere() {
 #[test]
 fn a_broken_link_is_found() {
     assert_eq!(links("a [b](c) ![d](e/f.png) [g]( h#i )"), ["c", "e/f.png", "h#i"]);
-    assert_eq!(anchors("# One two\ntext\n## `GET /v1/items`: pages, and more"), ["one-two", "get-v1items-pages-and-more"]);
+    assert_eq!(
+        anchors("# One two\ntext\n## `GET /v1/items`: pages, and more"),
+        ["one-two", "get-v1items-pages-and-more"]
+    );
     assert_eq!(broken("README.md", "https://www.apache.org/"), None);
     assert_eq!(broken("docs/growth.md", "growth.md"), None);
     assert_eq!(broken("tests/README.md", "../docs/growth.md"), None);

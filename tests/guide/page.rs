@@ -83,10 +83,7 @@ fn commands_are_read_with_their_answers() {
                 ```console\n$ three\n```\n";
     let examples = Page::parse("page", page).unwrap().examples;
     let seen: Vec<_> = examples.iter().map(|one| (one.line, &*one.command, &*one.expected)).collect();
-    assert_eq!(
-        seen,
-        [(3, "one", "answer\n\nof three lines\n"), (7, "two \\\n    goes on", ""), (15, "three", "")]
-    );
+    assert_eq!(seen, [(3, "one", "answer\n\nof three lines\n"), (7, "two \\\n    goes on", ""), (15, "three", "")]);
 }
 
 #[test]

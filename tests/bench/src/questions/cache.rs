@@ -67,7 +67,14 @@ pub async fn run(store: &Store, driver: &Driver, rounds: u32, seconds: u32) -> a
                             let what = what.to_owned();
                             let (hit_rate, refused) = (None, 0);
                             responses.push(Response {
-                                what, cached, clients, p50_us, p99_us, per_second, hit_rate, refused,
+                                what,
+                                cached,
+                                clients,
+                                p50_us,
+                                p99_us,
+                                per_second,
+                                hit_rate,
+                                refused,
                             });
                             responses.last_mut().expect("it was just put there")
                         }

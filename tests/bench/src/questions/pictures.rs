@@ -5,9 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use plotters::{
     coord::Shift,
-    prelude::{
-        ChartBuilder, DrawingArea, IntoDrawingArea, IntoFont, PathElement, Rectangle, SVGBackend, Text, WHITE,
-    },
+    prelude::{ChartBuilder, DrawingArea, IntoDrawingArea, IntoFont, PathElement, Rectangle, SVGBackend, Text, WHITE},
     style::{Color, RGBColor},
 };
 
@@ -66,7 +64,8 @@ fn writes(figures: &Figures) -> Panel {
 
 fn reads(figures: &Figures) -> Panel {
     let probe = &figures.probe;
-    let all = [("a hit", probe.hit), ("the miss behind a buy", probe.miss), ("a buy elsewhere is seen", probe.seen_after)];
+    let all =
+        [("a hit", probe.hit), ("the miss behind a buy", probe.miss), ("a buy elsewhere is seen", probe.seen_after)];
     let groups = all.iter().map(|(name, _)| (*name).to_owned()).collect();
     let series = vec![
         ("p50".to_owned(), all.iter().map(|(_, times)| Some(times.p50 / 1e3)).collect()),

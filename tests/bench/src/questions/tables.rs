@@ -4,12 +4,8 @@
 use super::{Figures, cache::Response, clients::CLIENTS, consistency::Times, median};
 
 /// The original's response times on two cores, as its `behaviours.md` gives them, another machine: median milliseconds.
-const ORIGINAL: [(&str, u32, &str); 4] = [
-    ("lookup", 1, "0.9 ms"),
-    ("lookup", 16, "23 ms"),
-    ("buy", 1, "67 ms"),
-    ("buy", 8, "208 ms"),
-];
+const ORIGINAL: [(&str, u32, &str); 4] =
+    [("lookup", 1, "0.9 ms"), ("lookup", 16, "23 ms"), ("buy", 1, "67 ms"), ("buy", 8, "208 ms")];
 
 /// The parts of the page, by the names of their markers.
 pub fn parts(figures: &Figures) -> Vec<(&'static str, String)> {
@@ -77,8 +73,15 @@ fn cache(figures: &Figures) -> String {
         ]);
     }
     let headings = [
-        "what", "clients", "with the cache, p50 / p99", "without, p50 / p99", "without : with, p50", "with, a second",
-        "without, a second", "hits", "the original, p50",
+        "what",
+        "clients",
+        "with the cache, p50 / p99",
+        "without, p50 / p99",
+        "without : with, p50",
+        "with, a second",
+        "without, a second",
+        "hits",
+        "the original, p50",
     ];
     let mut text = table(&headings, &rows);
     let ratio = |what: &str, clients| {
@@ -99,7 +102,8 @@ fn consistency(figures: &Figures) -> String {
         let Some(without) = figures.overheads.iter().find(|one| !one.followed && one.clients == with.clients) else {
             continue;
         };
-        let ratios: Vec<f64> = with.per_second.iter().zip(&without.per_second).map(|(with, without)| with / without).collect();
+        let ratios: Vec<f64> =
+            with.per_second.iter().zip(&without.per_second).map(|(with, without)| with / without).collect();
         rows.push(vec![
             with.clients.to_string(),
             format!("{:.0}", median(&with.per_second)),
@@ -110,7 +114,12 @@ fn consistency(figures: &Figures) -> String {
         ]);
     }
     let headings = [
-        "clients", "followed, buys a second", "nobody follows", "followed : not", "followed, p50", "nobody follows, p50",
+        "clients",
+        "followed, buys a second",
+        "nobody follows",
+        "followed : not",
+        "followed, p50",
+        "nobody follows, p50",
     ];
     let writes = table(&headings, &rows);
     let probe = &figures.probe;
@@ -150,10 +159,9 @@ fn crash(figures: &Figures) -> String {
     ];
     let cell = |what: &str, values: Vec<f64>| {
         let unit = if what.starts_with("log entries") { "" } else { " ms" };
-        let (Some(least), Some(most)) = (
-            values.iter().copied().min_by(f64::total_cmp),
-            values.iter().copied().max_by(f64::total_cmp),
-        ) else {
+        let (Some(least), Some(most)) =
+            (values.iter().copied().min_by(f64::total_cmp), values.iter().copied().max_by(f64::total_cmp))
+        else {
             return "-".to_owned();
         };
         format!("{:.0}{unit} ({least:.0} - {most:.0})", median(&values))
@@ -161,7 +169,8 @@ fn crash(figures: &Figures) -> String {
     let rows: Vec<Vec<String>> = lines
         .into_iter()
         .map(|(what, time)| {
-            let of_kind = kinds.iter().map(|(_, crashes)| cell(what, crashes.iter().filter_map(|one| time(one)).collect()));
+            let of_kind =
+                kinds.iter().map(|(_, crashes)| cell(what, crashes.iter().filter_map(|one| time(one)).collect()));
             std::iter::once(what.to_owned()).chain(of_kind).collect()
         })
         .collect();
