@@ -11,13 +11,12 @@ const HAND_OVERS: usize = 20;
 
 /// `make`, as far as the tour needs it: the program that is behind these targets, on the test's cluster.
 fn make(cluster: &TestCluster) -> String {
-    let program = tests::cluster::binaries().expect("built programs").join("cluster-config");
-    let program = std::path::absolute(program).expect("a path");
+    let built = tests::cluster::binaries().expect("built programs");
+    let built = std::path::absolute(built).expect("a path").display().to_string();
+    let (selector, run_dir) = (&cluster.cluster.selector, cluster.cluster.run_dir.display());
     format!(
-        "make() {{\n  verb=$1 node=${{2#NODE=}}\n  [ \"$verb\" = up ] && node=--check\n  '{}' -c '{}' --run-dir '{}' \"$verb\" $node\n}}",
-        program.display(),
-        cluster.cluster.selector,
-        cluster.cluster.run_dir.display()
+        "make() {{\n  verb=$1 node=${{2#NODE=}}\n  [ \"$verb\" = up ] && node='--from {built}'\n  \
+         '{built}/cluster-config' -c '{selector}' --run-dir '{run_dir}' \"$verb\" $node\n}}"
     )
 }
 
@@ -38,13 +37,13 @@ async fn the_tour_of_the_readme_goes_as_it_says() {
     const NAME: &str = "README.md";
     let text = read(NAME);
     let examples = Page::parse(NAME, &text).expect(NAME).examples;
-    let has = |words: &str| examples.iter().any(|example| example.command.contains(words));
-    assert!(has("make kill NODE=leader") && has("/buy/") && has("make status"), "the tour is not found in {NAME}");
+    let position = |words: &str| examples.iter().position(|example| example.command.contains(words));
+    let way = ["make up", "/buy/", "make kill NODE=leader", "make restart", "make status"].map(position);
+    assert!(way.is_sorted() && way[0] == Some(0), "the tour is not found in {NAME}: {way:?}");
     if !has_curl("the_tour_of_the_readme_goes_as_it_says") {
         return;
     }
-    let cluster = TestCluster::start("tour", Options::new().quiet()).await;
-    have_lead(&cluster).await;
+    let cluster = TestCluster::prepare("tour", &Options::new().quiet()).await;
     let page = Page::parse(NAME, &at(&cluster, &text)).expect(NAME);
     let shell = Shell::new(&make(&cluster));
     for example in &page.examples {
@@ -56,7 +55,11 @@ async fn the_tour_of_the_readme_goes_as_it_says() {
         println!("{example}{printed}");
         let compare = if example.command.starts_with("make ") { matching::matches_figures } else { matching::matches };
         if let Err(why) = compare(&example.expected, &printed) {
+            cluster.set_kept(true);
             panic!("{NAME}:{}: {}\n{why}", example.line, example.command);
+        }
+        if example.command == "make up" {
+            have_lead(&cluster).await;
         }
     }
 }
