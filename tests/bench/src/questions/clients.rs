@@ -13,9 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::tests::load::connection::Connection;
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
-use tests::load::connection::Connection;
 use tokio::{
     task::LocalSet,
     time::{sleep, timeout},

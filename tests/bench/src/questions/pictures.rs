@@ -45,8 +45,12 @@ fn response(figures: &Figures, what: &str) -> Panel {
         };
         (name.to_owned(), CLIENTS.map(value).to_vec())
     });
-    let groups = CLIENTS.map(|clients| format!("{clients} clients")).to_vec();
+    let groups = CLIENTS.map(of_clients).to_vec();
     Panel { title: format!("{what}: median response time, ms"), groups, series: series.to_vec() }
+}
+
+fn of_clients(clients: u32) -> String {
+    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
 }
 
 fn writes(figures: &Figures) -> Panel {
@@ -58,7 +62,7 @@ fn writes(figures: &Figures) -> Panel {
         };
         (name.to_owned(), clients.map(value).to_vec())
     });
-    let groups = clients.map(|clients| format!("{clients} clients")).to_vec();
+    let groups = clients.map(of_clients).to_vec();
     Panel { title: "buys a second at an order server".to_owned(), groups, series: series.to_vec() }
 }
 
