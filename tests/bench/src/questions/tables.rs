@@ -2,6 +2,7 @@
 //! know where they go.
 
 use super::{Figures, cache::Response, clients::CLIENTS, consistency::Times, median};
+use crate::machine::BUSY;
 
 /// The original's response times on two cores, as its `behaviours.md` gives them, another machine: median milliseconds.
 const ORIGINAL: [(&str, u32, &str); 4] =
@@ -28,11 +29,18 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 fn run(figures: &Figures) -> String {
     let how = &figures.how;
-    format!(
-        "This run: profile `{}`, {} cores, load {:.1} before it began, {} items, {} rounds of {} s a figure, {} crashes of each kind, \
-         {:.0} s in all.\n",
+    let mut text = format!(
+        "This run: profile `{}`, {} cores, load {:.1} before it began, {} items, {} rounds of {} s a figure, {} crashes of each \
+         kind, {:.0} s in all.\n",
         how.profile, how.cores, how.load, how.items, how.rounds, how.seconds, how.times, how.took
-    )
+    );
+    if how.load > how.cores as f64 * BUSY {
+        text += "**The machine was busy with other things: times are long, and only ratios mean something.**\n";
+    }
+    if how.profile != "dist" {
+        text += "**The programs were not built as they ship.**\n";
+    }
+    text
 }
 
 /// Microseconds, as milliseconds.
