@@ -26,6 +26,8 @@ ONLY ?=
 # How often `make bench` measures each figure (3), for SECONDS (5), and how often it has the leader go (20).
 ROUNDS ?=
 TIMES ?=
+# `yes` has `make questions` write the tables and pictures of docs/questions.md.
+DOCS ?=
 # How far `make growth` goes, which measures each figure twice for 3 s.
 ITEMS ?=
 ORDERS ?=
@@ -48,7 +50,7 @@ CARGO := .ci/with-target cargo
 layout := $(if $(LAYOUT),-c '$(LAYOUT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth bench-peers microbench faults faults-mutants overload simulate simulation tools build browser page images compose-up compose-demo compose-down dist replace add remove
+.PHONY: help up demo test status kill stop restart pause resume logs down clean check fix bench growth questions bench-peers microbench faults faults-mutants overload simulate simulation tools build browser page images compose-up compose-demo compose-down dist replace add remove
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -187,6 +189,11 @@ growth: tools ## measures the store as it grows: items, orders, clients, watcher
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/growth \
 		--rounds '$(or $(ROUNDS),2)' --seconds '$(or $(SECONDS),3)' $(if $(ITEMS),--items '$(ITEMS)') \
 		$(if $(ORDERS),--orders '$(ORDERS)') $(if $(WATCHERS),--watchers '$(WATCHERS)') $(if $(ONLY),--only '$(ONLY)')
+
+questions: tools ## answers the four questions of the original's task with figures [ROUNDS=3 SECONDS=1 TIMES=3 DOCS=yes puts them into docs/]
+	@.ci/with-target .ci/build $(BUILT)-dist --profile dist
+	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/questions \
+		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),1)' --times '$(or $(TIMES),3)' $(if $(DOCS),--docs docs)
 
 # Of what ships by default, which compiles RocksDB for it once more; PROFILE=dev is a quick look at what tests run.
 microbench: tools ## what parts cost alone: apply, codecs, log store, cache [PROFILE=dev ONLY=apply]

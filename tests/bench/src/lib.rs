@@ -13,6 +13,7 @@ pub mod idle;
 pub mod machine;
 pub mod measure;
 pub mod process;
+pub mod questions;
 pub mod results;
 pub mod syncs;
 pub mod system;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Processes that want a core before the run has begun, for each core there is, from which on figures mean little.
-const BUSY: f64 = 0.5;
+pub const BUSY: f64 = 0.5;
 
 /// Runs a program to its end, or until it is told to end; `name` stands before what goes wrong.
 pub fn run(name: &str, program: impl Future<Output = anyhow::Result<()>>) -> ExitCode {

@@ -41,6 +41,8 @@ pub struct Return {
     pub serves: Duration,
     /// Until it had applied all that was committed when it was started.
     pub caught_up: Duration,
+    /// The last entry that it had applied when it first spoke.
+    pub applied_before: u64,
     /// Orders that it had when it first spoke.
     pub orders_before: u64,
     /// Orders that it had in the end.
@@ -159,7 +161,8 @@ impl Store {
             {
                 let caught_up = began.elapsed();
                 let (orders_before, orders_after) = (first.orders, status.orders);
-                return Ok(Return { speaks, serves, caught_up, orders_before, orders_after });
+                let applied_before = first.applied;
+                return Ok(Return { speaks, serves, caught_up, applied_before, orders_before, orders_after });
             }
             ensure!(self.cluster.cluster.process(node).is_some(), "{node} has ended: {}", self.cluster.log(node));
             ensure!(began.elapsed() < RETURN_PATIENCE, "{node} has not caught up: {status:?}");
@@ -227,8 +230,9 @@ mod tests {
     #[test]
     fn a_rate_counts_from_the_first_word() {
         let ms = Duration::from_millis;
-        let (orders_before, orders_after) = (1_000, 11_000);
-        let seen = Return { speaks: ms(500), serves: ms(900), caught_up: ms(2_500), orders_before, orders_after };
+        let (applied_before, orders_before, orders_after) = (100, 1_000, 11_000);
+        let (speaks, serves, caught_up) = (ms(500), ms(900), ms(2_500));
+        let seen = Return { speaks, serves, caught_up, applied_before, orders_before, orders_after };
         assert_eq!(seen.rate(), 5_000.0);
     }
 }
