@@ -93,7 +93,7 @@ pub enum View {
     Items {
         /// Only of this topic.
         topic: Option<String>,
-        /// Only those whose title has, for each [word](crate::items::words) of this, one that begins with it. Within the bounds of
+        /// Only those whose title has, for each [word](crate::items::words()) of this, one that begins with it. Within the bounds of
         /// [`check_query`](crate::items::check_query).
         words: Option<String>,
         /// Only numbers above this one.

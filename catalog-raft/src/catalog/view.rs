@@ -59,7 +59,7 @@ impl View {
     }
 
     /// At most `limit` items by number, above `after`, of `topic`, with words in their titles that begin with each of
-    /// `words` (see [`catalog_client::items::words`]), and whether there are more. To read a long list in parts, ask again
+    /// `words` (see [`catalog_client::items::words()`]), and whether there are more. To read a long list in parts, ask again
     /// after the last number of each: whatever happened between, no item that matched all the time is left out or comes twice.
     pub fn items(
         &self,
