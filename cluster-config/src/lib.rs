@@ -8,6 +8,7 @@ pub mod http;
 pub mod launch;
 pub mod layout;
 pub mod net;
+pub mod place;
 pub mod server;
 pub mod table;
 

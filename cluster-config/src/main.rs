@@ -7,12 +7,14 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use cluster_config::containers::{Compose, PROJECT};
+use cluster_config::{
+    containers::{Compose, PROJECT},
+    place,
+};
 
 mod ask;
 mod commands;
 mod demo;
-mod place;
 
 /// Brings a bookshop cluster up on this machine, shows it, breaks it and heals it.
 #[derive(Debug, Parser)]

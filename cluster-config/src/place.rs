@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use cluster_config::{Layout, launch::Cluster, layout::edit};
 use serde::{Deserialize, Serialize};
+
+use crate::{Layout, launch::Cluster, layout::edit};
 
 /// The file that remembers the layout, below the run folder.
 const MEMORY: &str = "cluster.json";
@@ -28,6 +29,14 @@ impl Memory {
     fn current(&self, selector: String) -> String {
         if self.copy_of.as_ref() == Some(&selector) { self.layout.clone() } else { selector }
     }
+}
+
+/// What names the layout of the cluster that was brought up in `run_dir`, if one was: a number, or an absolute path.
+///
+/// # Errors
+/// When what is remembered there cannot be read.
+pub fn selector(run_dir: &Path) -> anyhow::Result<Option<String>> {
+    Ok(remembered(run_dir)?.map(|memory| memory.layout))
 }
 
 /// The cluster that was brought up in `run_dir`.
@@ -82,10 +91,7 @@ pub fn create(config: Option<&str>, run_dir: &Path) -> anyhow::Result<Cluster> {
 ///
 /// # Errors
 /// When the file cannot be written, or what is written is no layout.
-pub fn rewrite(
-    cluster: &mut Cluster,
-    change: impl FnOnce(&str) -> Result<String, cluster_config::Error>,
-) -> anyhow::Result<()> {
+pub fn rewrite(cluster: &mut Cluster, change: impl FnOnce(&str) -> Result<String, crate::Error>) -> anyhow::Result<()> {
     let (mut text, path) = Layout::text(&cluster.selector)?;
     let is_shipped = cluster.selector.parse::<u64>().is_ok();
     let path = if is_shipped { cluster.run_dir.join(COPY) } else { path };

@@ -9,6 +9,11 @@ use cluster_config::launch::BINARIES;
 /// of its sources.
 const SIMULATED_NETWORK: &str = "turmoil";
 
+/// The servers, and the command line that goes with them.
+fn shipped() -> impl Iterator<Item = &'static str> {
+    BINARIES.into_iter().chain(["catalogctl"])
+}
+
 fn names(program: &Path, what: &'static str) -> bool {
     let bytes = std::fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     // Unknown to the compiler, so that the text is kept as such and not compared piece by piece.
@@ -23,7 +28,7 @@ fn names(program: &Path, what: &'static str) -> bool {
 #[test]
 fn no_shipped_server_can_be_broken_on_purpose() {
     let folder = tests::cluster::binaries().expect("the servers are built");
-    for name in BINARIES {
+    for name in shipped() {
         assert!(!names(&folder.join(name), VARIABLE), "{name} in {} was built with mutants", folder.display());
     }
     assert!(names(&std::env::current_exe().expect("this program"), VARIABLE), "the search finds nothing at all");
@@ -33,7 +38,7 @@ fn no_shipped_server_can_be_broken_on_purpose() {
 #[test]
 fn no_shipped_server_has_a_simulated_network() {
     let folder = tests::cluster::binaries().expect("the servers are built");
-    for name in BINARIES {
+    for name in shipped() {
         assert!(!names(&folder.join(name), SIMULATED_NETWORK), "{name} in {} is a simulation", folder.display());
     }
 }

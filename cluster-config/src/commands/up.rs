@@ -55,14 +55,19 @@ pub async fn up(cluster: &Cluster, from: Option<&Path>, check: bool) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// Installs the servers' binaries and this program itself.
+/// The command line for clients and operators, which is installed beside the servers where it was built with them.
+const CLIENT: &str = "catalogctl";
+
+/// Installs the servers' binaries, this program itself, and the command line.
 ///
 /// # Errors
 /// When one is missing.
 pub fn install(cluster: &Cluster, from: &Path) -> anyhow::Result<()> {
     cluster.install_binaries(from)?;
     let this = std::env::current_exe().context("cannot find this program's own file")?;
-    cluster.install(&this)
+    cluster.install(&this)?;
+    let client = from.join(CLIENT);
+    if client.is_file() { cluster.install(&client) } else { Ok(()) }
 }
 
 fn is_paused(cluster: &Cluster, node: &str) -> bool {
@@ -83,5 +88,10 @@ fn print_nodes(cluster: &Cluster) {
     println!("{}", table(["NODE", "ADDRESS", "PEER", "PID"], &rows));
     for front_end in &cluster.layout.frontends {
         println!("open http://{}/", front_end.address);
+    }
+    let client = cluster.run_dir.join("bin").join(CLIENT);
+    if client.is_file() {
+        let here = std::env::current_dir().unwrap_or_default();
+        println!("or ask by {} --help", client.strip_prefix(here).unwrap_or(&client).display());
     }
 }
