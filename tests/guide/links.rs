@@ -4,11 +4,12 @@
 use crate::{file, read};
 
 /// The pages.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/http.md",
+    "docs/catalogctl.md",
     "docs/questions.md",
     "docs/operating.md",
     "docs/metrics.md",

@@ -20,8 +20,8 @@ pub fn matches(page: &str, printed: &str) -> Result<(), String> {
     Err(format!("  the page shows   {missing}\n  what was printed:\n    {}", got.join("\n    ")))
 }
 
-/// As [`matches`], for what the page shows in full of one run: a number stands for any other, a role for either, hashes that
-/// are equal on the page must be equal, and how far columns lie apart is not compared.
+/// As [`matches`], for what the page shows in full of one run: a number, an id or a time stands for any other, a role for
+/// either, hashes that are equal on the page must be equal, and how far columns lie apart is not compared.
 ///
 /// # Errors
 /// As [`matches`].
@@ -42,6 +42,18 @@ pub fn matches_figures(page: &str, printed: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a word is a UUID.
+fn is_id(word: &str) -> bool {
+    word.len() == 36 && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// Whether a word is a time as RFC 3339 writes it, in UTC.
+fn is_time(word: &str) -> bool {
+    word.strip_suffix('Z').and_then(|time| time.split_once('T')).is_some_and(|(day, time)| {
+        [day, time].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit() || b"-:.".contains(&b)))
+    })
+}
+
 /// A line with its words one space apart; numbers, roles and hashes replaced by what they are.
 fn loosen(line: &str, hashes: &mut Vec<String>) -> String {
     let word = |word: &str| {
@@ -51,6 +63,8 @@ fn loosen(line: &str, hashes: &mut Vec<String>) -> String {
             "<hash>"
         } else if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             "<number>"
+        } else if is_id(bare) || is_time(bare) {
+            "<this run's>"
         } else if matches!(bare, "leader" | "follower") {
             "<role>"
         } else {
@@ -142,6 +156,11 @@ fn figures_may_differ_and_equal_hashes_may_not() {
     assert!(matches_figures(&page, &run("b", "c")).is_err());
     assert!(matches_figures(&page, "NODE UP\none down\ntwo 4 x").is_err());
     matches_figures("caught up after 0.84 s: leader, pid 7)", "caught up after 12 s: follower, pid 12345)").unwrap();
+    let order = |id: &str, at: &str| format!("order {id} of {at}, total");
+    let page = order("01a21f4a-9bba-76ac-8640-77cc8092a738", "2026-11-27T23:15:12.955Z");
+    matches_figures(&page, &order("0198c5e0-0000-7000-8000-000000000001", "2027-01-01T00:00:00.000Z")).unwrap();
+    assert!(matches_figures(&page, &order("0198c5e0", "2027-01-01T00:00:00.000Z")).is_err());
+    assert!(matches_figures(&page, &order("0198c5e0-0000-7000-8000-000000000001", "yesterday")).is_err());
     for (shown, printed) in [("one up 7", "one down 7"), ("a 1", "b 1"), ("a 1", "a -"), ("one 1", "one 1 1")] {
         assert!(matches_figures(shown, printed).is_err(), "{shown} is not {printed}");
     }

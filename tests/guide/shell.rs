@@ -1,6 +1,6 @@
 //! Runs commands as a reader's shell would, in a folder of their own. Must not know pages.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
@@ -20,6 +20,11 @@ impl Shell {
     pub fn new(prelude: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("catalog-guide-").tempdir().expect("a folder");
         Self { folder, prelude: prelude.to_owned() }
+    }
+
+    /// Where commands are run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What a command prints to its standard output. Its status says nothing: a stream is cut off when enough was seen.

@@ -1,4 +1,5 @@
-//! The README's tour, walked: its `make` commands do what the Makefile has them do, on a cluster of the test's own.
+//! The README's tour and the page of `catalogctl`, walked: `make` commands do what the Makefile has them do, on a cluster of
+//! the test's own.
 
 use tests::{Options, TestCluster};
 
@@ -46,6 +47,8 @@ async fn the_tour_of_the_readme_goes_as_it_says() {
     let cluster = TestCluster::prepare("tour", &Options::new().quiet()).await;
     let page = Page::parse(NAME, &at(&cluster, &text)).expect(NAME);
     let shell = Shell::new(&make(&cluster));
+    // The clone's folder as the reader has it: programs that `make up` installs are in `run/bin`.
+    std::os::unix::fs::symlink(&cluster.cluster.run_dir, shell.folder().join("run")).expect("a link");
     for example in &page.examples {
         if example.command == "make status" {
             // A follower learns with the next heartbeat that an entry is committed.
@@ -53,13 +56,39 @@ async fn the_tour_of_the_readme_goes_as_it_says() {
         }
         let printed = shell.run(&example.command).await;
         println!("{example}{printed}");
-        let compare = if example.command.starts_with("make ") { matching::matches_figures } else { matching::matches };
+        let compare = if example.command.starts_with("curl ") { matching::matches } else { matching::matches_figures };
         if let Err(why) = compare(&example.expected, &printed) {
             cluster.set_kept(true);
             panic!("{NAME}:{}: {}\n{why}", example.line, example.command);
         }
         if example.command == "make up" {
             have_lead(&cluster).await;
+        }
+    }
+}
+
+/// Its messages go to the standard error of a terminal, and are on the page.
+fn catalogctl(cluster: &TestCluster) -> String {
+    let built = std::path::absolute(tests::cluster::binaries().expect("built programs")).expect("a path");
+    format!("catalogctl() {{ '{}/catalogctl' -c '{}' \"$@\" 2>&1; }}", built.display(), cluster.cluster.selector)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_example_of_catalogctl_prints_what_the_page_shows() {
+    const NAME: &str = "docs/catalogctl.md";
+    let cluster = TestCluster::start("catalogctl", Options::new().quiet()).await;
+    let page = Page::parse(NAME, &at(&cluster, &read(NAME))).expect(NAME);
+    assert!(page.examples.len() > 8, "the examples of {NAME} are not found");
+    let shell = Shell::new(&catalogctl(&cluster));
+    for example in &page.examples {
+        if example.command == "catalogctl status" {
+            cluster.wait_equal_hashes().await;
+        }
+        let printed = shell.run(&example.command).await;
+        println!("{example}{printed}");
+        if let Err(why) = matching::matches_figures(&example.expected, &printed) {
+            cluster.set_kept(true);
+            panic!("{NAME}:{}: {}\n{why}", example.line, example.command);
         }
     }
 }
