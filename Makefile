@@ -130,6 +130,7 @@ build: tools
 	@.ci/with-target .ci/build $(BUILT)
 
 test: build simulation browser ## all tests
+	@command -v curl >/dev/null || .ci/install 'the examples of the guide need' curl || true
 	@.ci/hosts
 	@$(BUILT)-simulation/simulate --seed 1 --seeds 40
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)' AXE_JS='$(AXE_JS)' $(CARGO) test --locked --workspace --lib --bins --tests
