@@ -17,8 +17,11 @@ use tokio::process::{Child, Command};
 /// What a run of the program came to.
 #[derive(Debug)]
 pub struct Run {
+    /// The exit status; none when a signal ended it.
     pub status: Option<i32>,
+    /// What it printed.
     pub out: String,
+    /// What it said beside that.
     pub err: String,
 }
 
