@@ -121,7 +121,7 @@ impl Cluster {
         if self.process(node).is_some() {
             return Ok(false);
         }
-        let program = self.run_dir.join("bin").join(binary);
+        let program = self.program(binary);
         ensure!(program.is_file(), "cannot start {node}: {} is missing; run make up", program.display());
         for address in addresses {
             wait_until_free(node, address)?;
@@ -133,8 +133,7 @@ impl Cluster {
             .with_context(|| format!("cannot write {node}.out in {}", self.run_dir.display()))?;
         let mut command = Command::new(&program);
         command
-            .args(["-c", special.selector.as_ref().unwrap_or(&self.selector), "-i", &id.to_string(), "--run-dir"])
-            .arg(&self.run_dir)
+            .args(self.arguments(special.selector.as_ref().unwrap_or(&self.selector), id))
             .envs(special.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -157,8 +156,24 @@ impl Cluster {
 
     /// The process of a node that runs (paused ones too).
     pub fn process(&self, node: &str) -> Option<Process> {
-        let text = std::fs::read_to_string(self.pid_path(node)).ok()?;
-        Process::parse(&text).filter(Process::is_alive)
+        let noted = std::fs::read_to_string(self.pid_path(node)).ok().and_then(|text| Process::parse(&text));
+        noted.filter(Process::is_alive).or_else(|| self.unnoted(node))
+    }
+
+    /// One that runs although no pid file says so: whoever started it was killed before it was noted.
+    fn unnoted(&self, node: &str) -> Option<Process> {
+        let Node { binary, id, .. } = self.find(node).ok()?;
+        let program = self.program(binary).into_os_string();
+        Process::of_command(&[&[program], self.arguments(&self.selector, id).as_slice()].concat())
+    }
+
+    fn program(&self, binary: &str) -> PathBuf {
+        self.run_dir.join("bin").join(binary)
+    }
+
+    fn arguments(&self, selector: &str, id: u64) -> [OsString; 6] {
+        let run_dir = self.run_dir.as_os_str().to_owned();
+        ["-c".into(), selector.into(), "-i".into(), id.to_string().into(), "--run-dir".into(), run_dir]
     }
 
     /// SIGKILL, and waits until the process is gone.

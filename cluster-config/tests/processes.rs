@@ -145,6 +145,24 @@ fn a_pid_file_that_lies_is_not_believed() {
     assert!(cluster.pid("catalog-1").is_some());
 }
 
+/// Seen once: whoever started it was killed before the pid file was written. The next start found the port taken, and no
+/// command could end what had it.
+#[test]
+fn a_node_whose_start_was_killed_before_it_was_noted_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = cluster(folder.path(), "while :; do sleep 0.05; done");
+    let _cleanup = Cleanup(&cluster);
+    cluster.start("catalog-1").expect("a start");
+    cluster.start("catalog-2").expect("a start");
+    let pid = cluster.pid("catalog-1").expect("it runs");
+    std::fs::remove_file(cluster.run_dir.join("catalog-1.pid")).expect("it is there");
+    assert_eq!(cluster.pid("catalog-1"), Some(pid));
+    assert!(!cluster.start("catalog-1").expect("a start of what runs"));
+    cluster.kill("catalog-1").expect("a kill");
+    assert_eq!((cluster.pid("catalog-1"), cluster.pid("catalog-3")), (None, None));
+    assert!(cluster.start("catalog-1").expect("a start"));
+}
+
 #[test]
 fn starts_at_the_same_time_make_one_process() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
 //! One process, told apart from a later one under the same id by the time at which it started. Must not know which
 //! server it is.
 
-use std::fmt;
+use std::{ffi::OsString, fmt, os::unix::ffi::OsStrExt};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -29,6 +29,21 @@ impl Process {
         // An ended child that nobody has reaped yet keeps its entry: it was started, and is gone.
         let (started, _) = stat(pid)?;
         Some(Self { pid, started })
+    }
+
+    /// One whose command line ends with these words: the program, or what interprets it, may stand before the first.
+    pub fn of_command(words: &[OsString]) -> Option<Self> {
+        let mut wanted = Vec::new();
+        for word in words {
+            wanted.extend_from_slice(word.as_bytes());
+            wanted.push(0);
+        }
+        let ids = std::fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let is_it = |id: &u32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            line.strip_suffix(wanted.as_slice()).is_some_and(|before| before.last().is_none_or(|byte| *byte == 0))
+        };
+        ids.filter(is_it).find_map(Self::of).filter(Self::is_alive)
     }
 
     /// Reads what [`fmt::Display`] wrote: id and time of start.
