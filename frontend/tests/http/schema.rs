@@ -63,7 +63,10 @@ impl Document {
                     Value::Array(types) => types.iter().any(|one| is_of(one, value)),
                     one => is_of(one, value),
                 },
-                "required" => list(argument).iter().all(|name| value.get(name.as_str().unwrap_or_default()).is_some()),
+                "required" => {
+                    let is_there = |name: &Value| value.get(name.as_str().unwrap_or_default()).is_some();
+                    !value.is_object() || list(argument).iter().all(is_there)
+                }
                 "enum" => list(argument).contains(value),
                 "const" => argument == value,
                 // Of another type a value has no such bound.
