@@ -6,6 +6,7 @@ mod cluster;
 mod compat;
 mod health;
 mod items;
+mod openapi;
 mod orders;
 mod request;
 mod watch;
@@ -141,6 +142,7 @@ async fn route(front: &Arc<Front>, request: Incoming) -> Result<Reply, Refused> 
             Ok(health::ready(front, request.deadline()).await)
         }
         ["metrics"] => only_get(&request, || figures(front)),
+        ["openapi.json"] => only_get(&request, || openapi::document(request.header(IF_NONE_MATCH))),
         ["v1", "items"] => items::collection(front, request).await,
         ["v1", "items:batch"] => items::batch(front, request).await,
         ["v1", "items", number] if !number.is_empty() => items::one(front, request, number).await,

@@ -7,6 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
+use catalog_client::items::tags_match;
 use hyper::{
     StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue},
@@ -68,24 +69,38 @@ pub fn index(known: Option<&str>) -> Reply {
 /// A file of the page, which [`has`] it; 304 if the client knows it. `known`: the client's `If-None-Match`.
 pub fn file(name: &str, known: Option<&str>) -> Reply {
     let Some(place) = place(name) else { return reply::empty(StatusCode::NOT_FOUND) };
-    let etag = etags()[place].clone();
-    let is_known = known.is_some_and(|known| etag.to_str().is_ok_and(|etag| known == etag));
-    let mut reply = if is_known {
-        reply::empty(StatusCode::NOT_MODIFIED)
-    } else {
-        let mut reply = reply::json(StatusCode::OK, FILES[place].1);
-        reply.headers_mut().insert(CONTENT_TYPE, content_type(name));
-        reply
-    };
+    let mut reply = built_in(FILES[place].1, content_type(name), &etags()[place], known);
     let headers = reply.headers_mut();
-    headers.insert(ETAG, etag);
-    // Asked for each time: a page of one build never runs with a script of another.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(HeaderName::from_static("content-security-policy"), POLICY);
     for (name, value) in HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     reply
+}
+
+/// Content that is built into the program; 304 if the client knows it. `etag`: that of [`etag_of`]. `known`: the
+/// client's `If-None-Match`.
+pub fn built_in(content: &'static str, kind: HeaderValue, etag: &HeaderValue, known: Option<&str>) -> Reply {
+    let is_known = known.is_some_and(|known| etag.to_str().is_ok_and(|etag| tags_match(known, etag)));
+    let mut reply = if is_known {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut reply = reply::json(StatusCode::OK, content);
+        reply.headers_mut().insert(CONTENT_TYPE, kind);
+        reply
+    };
+    let headers = reply.headers_mut();
+    headers.insert(ETAG, etag.clone());
+    // Asked for each time: a page of one build never runs with a script of another.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    reply
+}
+
+/// The entity tag of content: made of nothing else.
+pub fn etag_of(content: &str) -> HeaderValue {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 fn place(name: &str) -> Option<usize> {
@@ -102,17 +117,10 @@ fn content_type(name: &str) -> HeaderValue {
     })
 }
 
-/// Of each file, made of its content.
+/// Of each file.
 fn etags() -> &'static [HeaderValue] {
     static ETAGS: OnceLock<Vec<HeaderValue>> = OnceLock::new();
-    ETAGS.get_or_init(|| {
-        let etag = |(_, content): &(&str, &str)| {
-            let mut hasher = DefaultHasher::new();
-            content.hash(&mut hasher);
-            HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish())).unwrap_or(HeaderValue::from_static("\"\""))
-        };
-        FILES.iter().map(etag).collect()
-    })
+    ETAGS.get_or_init(|| FILES.iter().map(|(_, content)| etag_of(content)).collect())
 }
 
 #[cfg(test)]
