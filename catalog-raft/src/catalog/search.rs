@@ -149,6 +149,8 @@ impl Index {
 
     /// Takes an item out of the words of `old` that are not in `new`, and out of the crowds that it is in no longer.
     fn remove_words(&mut self, number: ItemNumber, old: &BTreeSet<String>, new: &BTreeSet<String>) {
+        // All are found before the first is touched: one that this leaves empty goes, and longer ones would not be looked for.
+        let mut left = BTreeSet::new();
         for word in old.difference(new) {
             remove(&mut self.words, word, number);
             for (end, _) in word.char_indices().skip(1).chain([(word.len(), ' ')]) {
@@ -158,9 +160,12 @@ impl Index {
                 }
                 let after = new.range::<str, _>((Included(beginning), Unbounded)).next();
                 if after.is_none_or(|word| !word.starts_with(beginning)) {
-                    remove(&mut self.crowds, beginning, number);
+                    left.insert(beginning);
                 }
             }
+        }
+        for beginning in left {
+            remove(&mut self.crowds, beginning, number);
         }
     }
 }
