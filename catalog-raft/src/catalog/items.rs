@@ -9,7 +9,12 @@ use catalog_client::{
     TakenRow, Version,
 };
 
-use super::{Row, draft::Draft, search::Gathered, view::View};
+use super::{
+    Row,
+    draft::Draft,
+    search::Gathered,
+    view::{NewRow, View},
+};
 
 /// What to change of an item.
 pub(super) struct ItemChange<'a> {
@@ -41,9 +46,7 @@ pub(super) fn add(
     }
     let (title, topic) = (title.clone(), topic.clone());
     let item = Item { item_number, title, topic, cost, quantity, version: draft.version };
-    let mut gathered = Gathered::default();
-    give(view, draft, item.clone(), &mut gathered);
-    view.index(gathered);
+    give(view, draft, vec![item.clone()]);
     Outcome::Added(item)
 }
 
@@ -107,12 +110,8 @@ pub(super) fn load(view: &mut View, draft: &mut Draft, rows: &[NewItem]) -> Outc
     if view.greatest_number().is_some_and(|greatest| least.is_none_or(|least| *least <= greatest)) {
         return Outcome::Loaded(0);
     }
-    let mut gathered = Gathered::default();
-    for row in rows {
-        let item = item_of(row, draft.version);
-        give(view, draft, item, &mut gathered);
-    }
-    view.index(gathered);
+    let items = rows.iter().map(|row| item_of(row, draft.version)).collect();
+    give(view, draft, items);
     Outcome::Loaded(rows.len() as u64)
 }
 
@@ -134,15 +133,11 @@ pub(super) fn import(view: &mut View, draft: &mut Draft, rows: &[NewItem], exist
         taken.shrink_to_fit();
         return Outcome::RowsTaken { count, rows: taken };
     }
-    let (mut added, mut updated, mut kept) = (0, 0, 0);
-    let mut gathered = Gathered::default();
+    let (mut updated, mut kept) = (0, 0);
+    let mut new = Vec::new();
     for row in rows {
         match view.item(row.item_number) {
-            None => {
-                let item = item_of(row, draft.version);
-                give(view, draft, item, &mut gathered);
-                added += 1;
-            }
+            None => new.push(item_of(row, draft.version)),
             Some(item) if existing == Existing::Update && differs(item, row) => {
                 // What is equal stays the same text: those of one topic share it.
                 let text = |old: &Arc<str>, new: &Arc<str>| if old == new { old.clone() } else { new.clone() };
@@ -155,7 +150,8 @@ pub(super) fn import(view: &mut View, draft: &mut Draft, rows: &[NewItem], exist
             Some(_) => kept += 1,
         }
     }
-    view.index(gathered);
+    let added = new.len() as u64;
+    give(view, draft, new);
     Outcome::Imported { added, updated, kept }
 }
 
@@ -183,10 +179,15 @@ fn distinct(rows: &[NewItem]) -> Option<BTreeSet<ItemNumber>> {
     rows.iter().all(&mut fits).then_some(numbers)
 }
 
-fn give(view: &mut View, draft: &mut Draft, item: Item, gathered: &mut Gathered) {
-    draft.added(item.item_number);
+/// Adds items under numbers that were never given, each of them once.
+fn give(view: &mut View, draft: &mut Draft, mut items: Vec<Item>) {
+    items.sort_unstable_by_key(|item| item.item_number);
+    items.iter().for_each(|item| draft.added(item.item_number));
     // Not stored yet, so there is no hash to take out later.
-    view.insert(item.item_number, Row::Live(item), 0, gathered);
+    let row = |item: Item| NewRow { item_number: item.item_number, row: Row::Live(item), hash: 0 };
+    let mut gathered = Gathered::default();
+    view.insert(items.into_iter().map(row).collect(), &mut gathered);
+    view.index(gathered);
 }
 
 /// The live item of this number whose last change is `if_match`, if that is given.

@@ -70,18 +70,23 @@ impl<V: Clone> Pages<V> {
         there.then(|| &mut Arc::make_mut(&mut page.values)[place])
     }
 
-    /// Puts a value in the place of whatever was there, which is returned.
-    pub fn insert(&mut self, number: ItemNumber, value: V) -> Option<V> {
-        if let Some(kept) = self.get_mut(number) {
-            return Some(std::mem::replace(kept, value));
+    /// Puts values under numbers that have none, in ascending order. Each page is laid down once, however many come to it.
+    pub fn insert(&mut self, values: impl IntoIterator<Item = (ItemNumber, V)>) {
+        let mut values = values.into_iter().peekable();
+        while let Some((number, _)) = values.peek() {
+            let of_page = number / WIDTH;
+            let page = self.pages.entry(of_page).or_insert_with(|| Page { there: 0, values: Arc::from([]) });
+            let mut all: Vec<_> = page.numbers(of_page).zip(page.values.iter().cloned()).collect();
+            let kept = all.len();
+            while let Some(new) = values.next_if(|(number, _)| number / WIDTH == of_page) {
+                page.there |= 1 << (new.0 % WIDTH);
+                all.push(new);
+            }
+            self.len += all.len() - kept;
+            debug_assert_eq!(page.there.count_ones() as usize, all.len(), "a number is given once");
+            all.sort_by_key(|(number, _)| *number);
+            page.values = all.into_iter().map(|(_, value)| value).collect();
         }
-        let bit = 1 << (number % WIDTH);
-        let page = self.pages.entry(number / WIDTH).or_insert_with(|| Page { there: 0, values: Arc::from([]) });
-        let (before, after) = page.values.split_at(page.place(bit).0);
-        page.values = before.iter().cloned().chain([value]).chain(after.iter().cloned()).collect();
-        page.there |= bit;
-        self.len += 1;
-        None
     }
 
     /// The values of the numbers above `after`, in their order.
@@ -112,15 +117,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_a_map_does_and_clones_keep_what_they_had(steps in prop::collection::vec((number(), any::<u16>(), any::<bool>()), 0..200), after in number()) {
+        fn as_a_map_does_and_clones_keep_what_they_had(steps in prop::collection::vec((number(), prop::collection::vec(number(), 0..9), any::<u16>(), any::<bool>()), 0..200), after in number()) {
             let (mut pages, mut map) = (Pages::default(), BTreeMap::new());
             let mut frozen = (pages.clone(), map.clone());
-            for (n, (number, value, insert)) in steps.into_iter().enumerate() {
+            for (n, (number, others, value, insert)) in steps.into_iter().enumerate() {
                 if n == 100 {
                     frozen = (pages.clone(), map.clone());
                 }
-                if insert {
-                    prop_assert_eq!(pages.insert(number, value), map.insert(number, value));
+                if insert && !map.contains_key(&number) {
+                    let new: BTreeMap<_, _> = others.into_iter().chain([number]).map(|number| (number, value)).collect();
+                    let new: Vec<_> = new.into_iter().filter(|(number, _)| !map.contains_key(number)).collect();
+                    map.extend(new.iter().copied());
+                    pages.insert(new);
                 } else {
                     let (mut kept, mut expected) = (pages.get_mut(number), map.get_mut(&number));
                     prop_assert_eq!(&mut kept, &mut expected);

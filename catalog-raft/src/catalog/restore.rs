@@ -4,7 +4,7 @@
 
 use std::io;
 
-use catalog_client::{Order, Revision, Version, mutant::Mutant};
+use catalog_client::{ItemNumber, Order, Revision, Version, mutant::Mutant};
 
 use super::{
     Catalog, Limits, Row,
@@ -12,13 +12,21 @@ use super::{
     orders::Body,
     rows::{self, DedupRecord, Hashes, Meta, Remembered, Table},
     search::Gathered,
+    view::NewRow,
 };
+
+/// Items that are put in their places together: pages are laid down once, except where two lots meet. Tests have few items,
+/// and want such places.
+const TOGETHER: usize = if cfg!(test) { 3 } else { 1024 };
 
 /// A catalogue that is being read back. The rows of each table come in ascending order of keys.
 #[derive(Debug)]
 pub struct Restore {
     catalog: Catalog,
     gathered: Gathered,
+    /// Rows that are not in it yet.
+    rows: Vec<NewRow>,
+    last_item: Option<ItemNumber>,
     last_order: Option<Version>,
     // Of the rows as they lie on disk: the hash of what was meant is in `Meta`.
     hashes: Hashes,
@@ -40,7 +48,8 @@ impl Restore {
         let catalog = Catalog::with_limits(limits);
         let (placed, others) = (Vec::new(), Vec::new());
         let (gathered, hashes) = (Gathered::default(), Hashes::default());
-        Self { catalog, gathered, last_order: None, hashes, horizon, placed, others }
+        let (rows, last_item, last_order) = (Vec::new(), None, None);
+        Self { catalog, gathered, rows, last_item, last_order, hashes, horizon, placed, others }
     }
 
     /// One row of [`Table::Items`].
@@ -51,14 +60,22 @@ impl Restore {
         let item_number = rows::read_item_key(key)?;
         let row = rows::read_item(value)?;
         if matches!(&row, Row::Live(item) if item.item_number != item_number)
-            || self.catalog.view.greatest_number().is_some_and(|last| last >= item_number)
+            || self.last_item.is_some_and(|last| last >= item_number)
         {
             return Err(misplaced("item", item_number));
         }
         let hash = rows::row_hash(Table::Items, key, value);
         self.hashes.items = self.hashes.items.wrapping_add(hash);
-        self.catalog.view.insert(item_number, row, hash, &mut self.gathered);
+        self.last_item = Some(item_number);
+        self.rows.push(NewRow { item_number, row, hash });
+        if self.rows.len() >= TOGETHER {
+            self.lay_down();
+        }
         Ok(())
+    }
+
+    fn lay_down(&mut self) {
+        self.catalog.view.insert(std::mem::take(&mut self.rows), &mut self.gathered);
     }
 
     /// One row of [`Table::Dedup`].
@@ -128,8 +145,9 @@ impl Restore {
     ///
     /// # Errors
     /// As [`Restore::trusting_orders`].
-    pub fn verified(self, applied: Revision, meta: &Meta) -> io::Result<Catalog> {
-        let Self { mut catalog, gathered, last_order, hashes, horizon, placed, others } = self;
+    pub fn verified(mut self, applied: Revision, meta: &Meta) -> io::Result<Catalog> {
+        self.lay_down();
+        let Self { mut catalog, gathered, last_order, hashes, horizon, placed, others, .. } = self;
         if hashes != meta.hashes || catalog.orders != meta.orders {
             let (found, meant) = (hashes.state_hash(), meta.hashes.state_hash());
             return Err(rows::invalid(format!("the rows hash to {found} instead of {meant} at revision {applied}")));

@@ -27,6 +27,15 @@ struct Kept {
     hash: u128,
 }
 
+/// A row that is to stand under a number that was never given.
+#[derive(Debug)]
+pub(super) struct NewRow {
+    pub item_number: ItemNumber,
+    pub row: Row,
+    /// As it is stored, 0 if it is not yet.
+    pub hash: u128,
+}
+
 impl View {
     /// The revision.
     pub fn applied(&self) -> Revision {
@@ -84,19 +93,20 @@ impl View {
         self.rows.get(item_number).is_some()
     }
 
-    /// Puts a row under a number that was never given, and gathers it: it is found by topic and words once that is
-    /// [indexed](Self::index).
-    pub(super) fn insert(&mut self, item_number: ItemNumber, mut row: Row, hash: u128, gathered: &mut Gathered) {
-        if let Row::Live(item) = &mut row {
-            // There are far fewer topics than items: those of one topic share its text.
-            if let Some(topic) = gathered.topic(&item.topic).or_else(|| self.index.topic(&item.topic)) {
-                item.topic = topic.clone();
+    /// Puts rows under numbers that were never given, in ascending order, and gathers them: they are found by topic and words
+    /// once that is [indexed](Self::index).
+    pub(super) fn insert(&mut self, mut rows: Vec<NewRow>, gathered: &mut Gathered) {
+        for new in &mut rows {
+            if let Row::Live(item) = &mut new.row {
+                // There are far fewer topics than items: those of one topic share its text.
+                if let Some(topic) = gathered.topic(&item.topic).or_else(|| self.index.topic(&item.topic)) {
+                    item.topic = topic.clone();
+                }
+                gathered.item(item);
+                self.live += 1;
             }
-            gathered.item(item);
-            self.live += 1;
         }
-        let before = self.rows.insert(item_number, Kept { row, hash });
-        debug_assert!(before.is_none(), "a number is given once");
+        self.rows.insert(rows.into_iter().map(|NewRow { item_number, row, hash }| (item_number, Kept { row, hash })));
     }
 
     /// Has what was gathered be found.

@@ -6,7 +6,7 @@ use catalog_client::{Item, ItemNumber, items::words};
 use proptest::{collection::vec, option, prelude::*, sample::Index as Pick};
 
 use super::{
-    super::{Row, View},
+    super::{Row, View, view::NewRow},
     Gathered, Sets,
 };
 
@@ -95,29 +95,19 @@ fn take(step: &Step, view: &mut View, model: &mut Model) {
         Step::Freeze => {}
         Step::Load(items) => {
             let mut number = view.greatest_number().unwrap_or(0);
-            let mut gathered = Gathered::default();
-            let mut items: Vec<_> = items
-                .iter()
-                .map(|(ahead, title, topic)| {
-                    number += u64::from(*ahead);
-                    item(number, title, topic)
-                })
-                .collect();
-            // The rows of a load are in any order.
-            items.sort_by_key(|item| item.title.len());
-            for item in items {
-                let number = item.item_number;
-                view.insert(number, Row::Live(item.clone()), 0, &mut gathered);
-                model.insert(number, item);
-            }
-            view.index(gathered);
+            let items = items.iter().map(|(ahead, title, topic)| {
+                number += u64::from(*ahead);
+                item(number, title, topic)
+            });
+            // Of equal numbers the last one counts.
+            let items: Model = items.map(|item| (item.item_number, item)).collect();
+            insert(view, &items);
+            model.extend(items);
         }
         Step::Add(number, title, topic) => {
             if !view.was_given(*number) {
                 let item = item(*number, title, topic);
-                let mut gathered = Gathered::default();
-                view.insert(*number, Row::Live(item.clone()), 0, &mut gathered);
-                view.index(gathered);
+                insert(view, &Model::from([(*number, item.clone())]));
                 model.insert(*number, item);
             }
         }
@@ -137,13 +127,18 @@ fn take(step: &Step, view: &mut View, model: &mut Model) {
     }
 }
 
+/// As a command does: items whose numbers were never given.
+fn insert(view: &mut View, items: &Model) {
+    let row = |item: &Item| NewRow { item_number: item.item_number, row: Row::Live(item.clone()), hash: 0 };
+    let mut gathered = Gathered::default();
+    view.insert(items.values().map(row).collect(), &mut gathered);
+    view.index(gathered);
+}
+
 /// As a start does: all rows in order, indexed once.
 fn restored(model: &Model) -> View {
-    let (mut view, mut gathered) = (View::default(), Gathered::default());
-    for item in model.values() {
-        view.insert(item.item_number, Row::Live(item.clone()), 0, &mut gathered);
-    }
-    view.index(gathered);
+    let mut view = View::default();
+    insert(&mut view, model);
     view
 }
 
