@@ -9,16 +9,22 @@ mod outside;
 mod outside;
 
 use std::{
+    fmt,
     io::{BufWriter, IsTerminal},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt::time::ChronoUtc, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 pub use self::{
     check::check,
@@ -37,8 +43,16 @@ const LOG_WRITE_BYTES: usize = 64 << 10;
 /// How long an address is waited for on which nobody listens: the near end of an outgoing connection is kept for a
 /// minute after it was closed.
 pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(65);
-/// Time in UTC (RFC 3339) with milliseconds.
-const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
+/// The time of a line: in UTC (RFC 3339) with milliseconds. An order server writes a line for each sale, and this way of
+/// writing the time is several times as fast as those that come with the log.
+#[derive(Debug)]
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        write!(line, "{}", humantime::format_rfc3339_millis(SystemTime::now()))
+    }
+}
 
 /// The arguments of every server: `catalog-raft -c 4 -i 2`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -86,7 +100,7 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
         .thread_name("log")
         .finish(BufWriter::with_capacity(LOG_WRITE_BYTES, log_file(&args.run_dir, node)?));
     let file = tracing_subscriber::fmt::layer()
-        .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
+        .with_timer(Clock)
         .with_ansi(false)
         .with_target(false)
         .with_thread_names(true)
@@ -94,7 +108,7 @@ pub fn start_logging(args: &Args, node: &str) -> anyhow::Result<LogGuard> {
     let is_terminal = std::io::stderr().is_terminal();
     let terminal = (is_terminal || args.log_stderr).then(|| {
         tracing_subscriber::fmt::layer()
-            .with_timer(ChronoUtc::new(TIME_FORMAT.into()))
+            .with_timer(Clock)
             .with_ansi(is_terminal)
             .with_target(false)
             .with_writer(std::io::stderr)
