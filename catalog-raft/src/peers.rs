@@ -1,5 +1,7 @@
 //! The peer port: handshakes, and the service that each connection is for. Only servers of this cluster come here.
 
+mod refusals;
+
 use std::{
     io,
     path::PathBuf,
@@ -23,6 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use self::refusals::Refusals;
 use crate::{
     founding,
     members::Membership,
@@ -71,6 +74,8 @@ pub struct Peers {
     pub membership: Arc<Membership>,
     /// Whether the first items are loaded, as far as this replica had to see to it.
     pub loaded: Arc<AtomicBool>,
+    /// What was told of refused connections.
+    pub refusals: Refusals,
 }
 
 /// Accepts connections until the task is dropped.
@@ -101,7 +106,9 @@ impl Peers {
     async fn connection(&self, stream: TcpStream) -> io::Result<()> {
         let (hello, reader, mut writer) = frame::accept(stream).await?;
         if let Some(reason) = self.refusal(&hello) {
-            tracing::warn!("refused a connection of {:?} for {:?}: {reason}", hello.sender, hello.purpose);
+            if self.refusals.is_news(&hello.sender, &reason, Instant::now()) {
+                tracing::warn!("refused a connection of {:?} for {:?}: {reason}", hello.sender, hello.purpose);
+            }
             return frame::answer_hello(&mut writer, &Welcome::Refused(reason)).await;
         }
         let welcome = Welcome::Accepted { id: self.identity.id, incarnation: self.identity.incarnation };

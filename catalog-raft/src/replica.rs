@@ -24,7 +24,7 @@ use crate::{
     members::Membership,
     metrics::Metrics,
     network::{Identity, Network},
-    peers::{self, Peers},
+    peers::{self, Peers, Refusals},
     proposals::Proposals,
     raft::Raft,
     reads::Reads,
@@ -87,6 +87,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         reads: reads.clone(),
         membership: membership.clone(),
         loaded: loaded.clone(),
+        refusals: Refusals::default(),
     });
     let api = Arc::new(Api {
         reads: reads.clone(),
