@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method,
     body::Body as _,
-    header::{CONTENT_TYPE, HeaderName},
+    header::{CONTENT_TYPE, EXPECT, HeaderName},
     http::request::Parts,
 };
 use order_client::view::{Key, too_large};
@@ -26,6 +26,9 @@ use crate::{
 
 /// The header with a client's own id of a request, for the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Bytes that are taken in of a body that is refused.
+const MAX_DISCARDED: usize = 16 << 20;
 
 /// What hyper brings.
 pub type Request = hyper::Request<hyper::body::Incoming>;
@@ -136,14 +139,35 @@ impl Incoming {
     /// The whole body, of at most `most` bytes.
     pub(super) async fn body_within(&mut self, most: usize) -> Result<Bytes, Refused> {
         if self.body.size_hint().lower() > most as u64 {
+            // Who asks first whether to send it does not.
+            if !self.head.headers.contains_key(EXPECT) {
+                self.discard().await;
+            }
             return Err(too_large(most).into());
         }
         match timeout_at(self.deadline, Limited::new(&mut self.body, most).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most).into()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                self.discard().await;
+                Err(too_large(most).into())
+            }
             Ok(Err(_)) => Err(items::bad_request("the body did not arrive whole").into()),
             Err(_) => Err(Refused::new(408, "request-timeout", "the body did not arrive in time")),
         }
+    }
+
+    /// Takes in what is left of a body, up to a bound: a client that is cut off while it sends is told of a broken connection
+    /// instead of what is wrong.
+    async fn discard(&mut self) {
+        let mut left = MAX_DISCARDED;
+        let rest = async {
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(less) = left.checked_sub(length) else { return };
+                left = less;
+            }
+        };
+        let _ = timeout_at(self.deadline, rest).await;
     }
 }
 
