@@ -45,8 +45,8 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_comes_back_with_each_heartbeat_is_told_of_every_ten_seconds() {
+    #[test]
+    fn a_peer_that_comes_back_with_each_heartbeat_is_told_of_every_ten_seconds() {
         let (refusals, begun) = (Refusals::default(), Instant::now());
         let heartbeat = Duration::from_millis(50);
         let told = |beat: &u32| refusals.is_news("catalog-1", "this is replica 4, not 1", begun + heartbeat * *beat);
@@ -55,8 +55,8 @@ mod tests {
         assert!(refusals.is_news("catalog-1", "this is cluster a, not b", begun + heartbeat * 500));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_is_bounded() {
+    #[test]
+    fn what_is_remembered_is_bounded() {
         let (refusals, now) = (Refusals::default(), Instant::now());
         assert!((0..1000).all(|n| refusals.is_news(&format!("stranger-{n}"), "not here", now)));
         assert_eq!(refusals.0.lock().unwrap().len(), REMEMBERED);
