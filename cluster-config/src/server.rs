@@ -43,8 +43,8 @@ const LOG_WRITE_BYTES: usize = 64 << 10;
 /// How long an address is waited for on which nobody listens: the near end of an outgoing connection is kept for a
 /// minute after it was closed.
 pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(65);
-/// The time of a line: in UTC (RFC 3339) with milliseconds. An order server writes a line for each sale, and this way of
-/// writing the time is several times as fast as those that come with the log.
+/// The time of a line: in UTC (RFC 3339) with milliseconds. An order server writes a line for each sale, and
+/// interpreting a format for each of them took about a tenth of its time.
 #[derive(Debug)]
 struct Clock;
 

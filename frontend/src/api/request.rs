@@ -156,8 +156,8 @@ impl Incoming {
         }
     }
 
-    /// Takes in what is left of a body, up to a bound: a client that is cut off while it sends is told of a broken connection
-    /// instead of what is wrong.
+    /// Takes in what is left of a body, up to a bound and until the deadline: a client that is cut off while it sends is told of
+    /// a broken connection instead of what is wrong.
     async fn discard(&mut self) {
         let mut left = MAX_DISCARDED;
         let rest = async {
