@@ -8,8 +8,9 @@ use criterion::{BatchSize, Criterion, Throughput};
 
 use crate::buys;
 
-/// Items in the catalogue.
+/// Items in the catalogue, and of a large one: out of the processor's cache.
 const ITEMS: u64 = 10_000;
+const MANY: u64 = 1_000_000;
 /// Units of each: more than are ever bought here.
 const STOCK: u64 = 1 << 50;
 
@@ -22,7 +23,7 @@ impl Ledger for Nothing {
     }
 }
 
-fn stocked() -> Catalog {
+fn stocked(items: u64) -> Catalog {
     let item = |n: u64| NewItem {
         item_number: n,
         title: format!("Book {n} of a shop").into(),
@@ -30,7 +31,7 @@ fn stocked() -> Catalog {
         cost: 5,
         quantity: STOCK,
     };
-    let action = Action::LoadItems { items: (1..=ITEMS).map(item).collect() };
+    let action = Action::LoadItems { items: (1..=items).map(item).collect() };
     let load = Command { id: CommandId::new(), origin: KeyOrigin::Made, born: 0, action };
     let mut catalog = Catalog::new();
     catalog.apply(1, 1, &[load], &Nothing).expect("nothing is read from a disk");
@@ -39,9 +40,9 @@ fn stocked() -> Catalog {
 
 pub fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("apply");
-    for (kind, items) in [("hot", 1), ("uniform", ITEMS)] {
+    for (kind, items) in [("hot", 1), ("uniform", ITEMS), ("uniform of many", MANY)] {
         for count in [1, 64, 256] {
-            let mut catalog = stocked();
+            let mut catalog = stocked(items.max(ITEMS));
             group.throughput(Throughput::Elements(count as u64));
             group.bench_function(format!("{kind}/{count} buys"), |b| {
                 b.iter_batched(
