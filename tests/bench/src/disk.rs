@@ -62,6 +62,7 @@ pub fn three_files(folder: &Path, seconds: u32) -> anyhow::Result<Sample> {
         per_second: times.len() as f64 / f64::from(seconds.max(1)),
         p50_us: at(0.5),
         p99_us: at(0.99),
+        max_us: times.last().copied(),
         ..Sample::default()
     })
 }
@@ -77,6 +78,11 @@ mod tests {
         let lengths: Vec<u64> =
             (0..FILES).map(|at| folder.path().join(format!("file-{at}")).metadata().unwrap().len()).collect();
         assert!(lengths[0] >= 4096 && lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
-        assert!(sample.p50_us.is_some_and(|us| us > 0.0) && sample.p99_us >= sample.p50_us, "{sample:?}");
+        assert!(
+            sample.p50_us.is_some_and(|us| us > 0.0)
+                && sample.p99_us >= sample.p50_us
+                && sample.max_us >= sample.p99_us,
+            "{sample:?}"
+        );
     }
 }

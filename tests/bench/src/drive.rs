@@ -19,6 +19,9 @@ pub struct Sample {
     /// 99 of 100 took no longer, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_us: Option<f64>,
+    /// The slowest took so long, in microseconds: where it is far beyond the others, something stood still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_us: Option<f64>,
     /// Answers that were none: another status, a broken connection, a time that was over.
     pub refused: u64,
     /// The share that a cache answered, from 0 to 1.
@@ -54,6 +57,7 @@ struct Printed {
     us: f64,
     p50: f64,
     p99: f64,
+    max: f64,
     refused: u64,
     broken: u64,
 }
@@ -64,6 +68,7 @@ struct Written {
     ok_per_second: f64,
     p50_us: f64,
     p99_us: f64,
+    max_us: f64,
     answers: u64,
     per_second: f64,
     broken_connections: u64,
@@ -74,9 +79,9 @@ struct Written {
 const DONE: &str = r#"
 done = function(summary, latency)
   local e = summary.errors
-  io.write(string.format('\nFIGURES {"answers": %d, "us": %d, "p50": %d, "p99": %d, "refused": %d, "broken": %d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), e.status,
-    e.connect + e.read + e.write + e.timeout))
+  local figures = '{"answers": %d, "us": %d, "p50": %d, "p99": %d, "max": %d, "refused": %d, "broken": %d}'
+  io.write('\nFIGURES ' .. string.format(figures, summary.requests, summary.duration, latency:percentile(50),
+    latency:percentile(99), latency.max, e.status, e.connect + e.read + e.write + e.timeout) .. '\n')
 end
 "#;
 /// How long wrk waits for an answer.
@@ -141,6 +146,7 @@ impl Driver {
             per_second: written.ok_per_second,
             p50_us: Some(written.p50_us),
             p99_us: Some(written.p99_us),
+            max_us: Some(written.max_us),
             refused: refused.round() as u64 + written.broken_connections,
             hit_rate: written.hit_rate,
         })
@@ -179,6 +185,7 @@ impl Driver {
             per_second: (printed.answers - printed.refused.min(printed.answers)) as f64 / printed.us * 1e6,
             p50_us: Some(printed.p50),
             p99_us: Some(printed.p99),
+            max_us: Some(printed.max),
             refused: printed.refused + printed.broken,
             hit_rate: None,
         })

@@ -127,7 +127,7 @@ async fn syncs(ours: &Ours, load: impl Future<Output = anyhow::Result<Sample>>) 
     let most = counts.iter().copied().max().unwrap_or_default();
     ensure!(most > 0, "no replica has synced");
     let per_second = sample.per_second * took.as_secs_f64() / most as f64;
-    Ok(Sample { per_second, p50_us: None, p99_us: None, ..sample })
+    Ok(Sample { per_second, p50_us: None, p99_us: None, max_us: None, ..sample })
 }
 
 async fn pgbench(systems: &Systems, postgres: &Postgres, cell: Cell, seconds: u32) -> anyhow::Result<Sample> {
@@ -170,6 +170,7 @@ fn read_redis(said: &str) -> Option<Sample> {
         per_second: value("rps")?,
         p50_us: value("p50_latency_ms").map(|ms| ms * 1_000.0),
         p99_us: value("p99_latency_ms").map(|ms| ms * 1_000.0),
+        max_us: value("max_latency_ms").map(|ms| ms * 1_000.0),
         ..Sample::default()
     })
 }
@@ -192,6 +193,7 @@ mod tests {
                    \"EVALSHA a 1 stock:1\",\"41000.50\",\"1.5\",\"0.2\",\"1.4\",\"2.0\",\"2.5\",\"9.1\"\n";
         let sample = read_redis(csv).unwrap();
         assert_eq!((sample.per_second, sample.p50_us, sample.p99_us), (41_000.5, Some(1_400.0), Some(2_500.0)));
+        assert_eq!(sample.max_us, Some(9_100.0));
         assert!(read_redis("NOSCRIPT").is_none());
     }
 }

@@ -85,8 +85,8 @@ impl Results {
 
     /// All figures for people.
     pub fn table(&self) -> String {
-        let ms = |us: Option<Spread>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.2}", us.median / 1_000.0));
-        let rows: Vec<[String; 7]> = self
+        let ms = |us: Option<f64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.2}", us / 1_000.0));
+        let rows: Vec<[String; 8]> = self
             .cells
             .iter()
             .filter_map(|(cell, samples)| {
@@ -100,14 +100,15 @@ impl Results {
                     cell.to_string(),
                     format!("{:.digits$}", rate.median),
                     format!("{:.digits$} - {:.digits$}", rate.least, rate.most),
-                    ms(spread(|s| s.p50_us)),
-                    ms(spread(|s| s.p99_us)),
+                    ms(spread(|s| s.p50_us).map(|us| us.median)),
+                    ms(spread(|s| s.p99_us).map(|us| us.median)),
+                    ms(spread(|s| s.max_us).map(|us| us.most)),
                     hits.map_or_else(|| "-".to_owned(), |hits| format!("{:.1}", hits.median)),
                     samples.values().map(|sample| sample.refused).sum::<u64>().to_string(),
                 ])
             })
             .collect();
-        table(["what, connections", "a second", "spread", "p50 ms", "p99 ms", "hits %", "refused"], &rows)
+        table(["what, connections", "a second", "spread", "p50 ms", "p99 ms", "max ms", "hits %", "refused"], &rows)
     }
 
     /// All figures for programs.

@@ -175,7 +175,8 @@ fn line(sample: &Sample) -> String {
         |name: &str, us: Option<f64>| us.map_or_else(String::new, |us| format!("   {name} {:.2} ms", us / 1_000.0));
     let hits = sample.hit_rate.map_or_else(String::new, |rate| format!("   hits {:.1} %", rate * 100.0));
     let refused = if sample.refused == 0 { String::new() } else { format!("   REFUSED {}", sample.refused) };
-    format!("{:>10.1}{}{}{hits}{refused}", sample.per_second, ms("p50", sample.p50_us), ms("p99", sample.p99_us))
+    let times = [("p50", sample.p50_us), ("p99", sample.p99_us), ("max", sample.max_us)].map(|(name, us)| ms(name, us));
+    format!("{:>10.1}{}{hits}{refused}", sample.per_second, times.concat())
 }
 
 async fn faults(
