@@ -17,6 +17,12 @@ fn is_miss(answer: &Answer) -> bool {
 async fn b1_misses_are_spread_round_robin_over_the_replicas() {
     let cluster = TestCluster::start("b1", Options::new().set("cache", false)).await;
     let shop = Shop::new(&cluster);
+    eventually("the front end sees every replica", || async {
+        let view = shop.get("/v1/cluster").await.expect(200).json();
+        let all_active = view["catalogs"].as_array().is_some_and(|all| all.iter().all(|one| one["active"] == true));
+        if all_active { Ok(()) } else { Err(view.to_string()) }
+    })
+    .await;
     let mut served = BTreeMap::new();
     for _ in 0..10 {
         for item in 1..=3 {

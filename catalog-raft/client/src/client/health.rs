@@ -14,7 +14,7 @@ use crate::protocol::{Request, Response, Status};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Between two questions when a request has had no answer for long.
 const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
-/// How long an answer may take.
+/// How long a connection may take, and then an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Before a replica that has not said who belongs to the group is asked again.
 const MEMBERS_PAUSE: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ async fn watch(shared: Arc<Shared>, index: usize) {
     let is_given = shared.options.replicas.iter().any(|peer| peer.id == link.peer.id);
     let mut ask_members = Instant::now();
     loop {
-        match status(link, Instant::now() + PATIENCE).await {
+        match patiently(link).await {
             Ok(status) => {
                 shared.learn_leader(&status);
                 let others_vote = shared.links.differ(&status.voters);
@@ -81,6 +81,15 @@ async fn learn_members(shared: &Shared, link: &Link) -> Duration {
             tracing::info!("{} does not say who belongs to the group: {error}", link.peer.name);
             MEMBERS_PAUSE
         }
+    }
+}
+
+/// As [`status`]. A replica that has just come up has as long to answer as any other, however long its connection took.
+async fn patiently(link: &Arc<Link>) -> Result<Status, String> {
+    match timeout(PATIENCE, link.open()).await {
+        Ok(Ok(_)) => status(link, Instant::now() + PATIENCE).await,
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 

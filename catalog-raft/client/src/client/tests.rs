@@ -15,6 +15,7 @@ use crate::{Action, CommandId, Item, KeyOrigin, Line, Outcome, Version};
 
 mod members;
 mod operate;
+mod slow;
 
 fn within(seconds: f64) -> Instant {
     Instant::now() + Duration::from_secs_f64(seconds)
