@@ -127,6 +127,9 @@ export class Books {
     let before = null;
     for (let index = last - 1; index >= first; index -= 1) {
       const number = this.#found[index];
+      const item = this.catalogue.items.get(number);
+      // Withdrawn since it was found: the selection that follows does without it.
+      if (!item) continue;
       let row = this.#rows.get(number);
       if (!row) {
         row = this.#row(number);
@@ -137,7 +140,7 @@ export class Books {
       row.element.style.transform = `translateY(${index * height}px)`;
       mark(row.element, "aria-setsize", total);
       mark(row.element, "aria-posinset", index + 1);
-      this.#fill(row, this.catalogue.items.get(number));
+      this.#fill(row, item);
     }
   }
 
@@ -211,7 +214,7 @@ export class Books {
     const top = this.list.getBoundingClientRect().top + scrollY + target * height;
     if (top < scrollY + 2 * height || top > scrollY + innerHeight - 2 * height) scrollTo({ top: top - innerHeight / 2 });
     this.#drawNow();
-    const { add, title } = this.#rows.get(this.#found[target]);
-    (isAdd ? add : title).focus({ preventScroll: true });
+    const shown = this.#rows.get(this.#found[target]);
+    (isAdd ? shown?.add : shown?.title)?.focus({ preventScroll: true });
   }
 }
