@@ -55,6 +55,18 @@ async fn follower(id: NodeId, leader: Option<NodeId>) -> Fake {
     .await
 }
 
+/// Replica 1, which tells its status whatever it is asked, and how often it was asked.
+async fn counting() -> (Fake, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = asked.clone();
+    let replica = Fake::start(1, move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Reply::status(1, 1, None)
+    })
+    .await;
+    (replica, asked)
+}
+
 async fn until(mut condition: impl FnMut() -> bool) {
     let deadline = within(20.0);
     while !condition() {
@@ -338,13 +350,7 @@ async fn a_replica_of_another_cluster_or_id_is_down() {
 
 #[tokio::test]
 async fn everything_stops_with_the_last_handle() {
-    let asked = Arc::new(AtomicU64::new(0));
-    let counted = asked.clone();
-    let replica = Fake::start(1, move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Reply::status(1, 1, None)
-    })
-    .await;
+    let (replica, asked) = counting().await;
     let catalog = Catalog::new(options(&[&replica]));
     until(|| asked.load(Ordering::SeqCst) > 0).await;
     let shared = Arc::downgrade(&catalog.0.shared);

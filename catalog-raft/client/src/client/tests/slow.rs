@@ -44,13 +44,7 @@ async fn slow_way(to: SocketAddr) -> SocketAddr {
 /// the third.
 #[tokio::test]
 async fn a_replica_that_has_just_come_up_is_given_time_to_answer() {
-    let asked = Arc::new(AtomicU64::new(0));
-    let counted = asked.clone();
-    let replica = Fake::start(1, move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Reply::status(1, 1, None)
-    })
-    .await;
+    let (replica, asked) = counting().await;
     let catalog = Catalog::new(options_at([(1, slow_way(replica.address).await)]));
     until(|| catalog.is_live(1)).await;
     until(|| {
