@@ -22,6 +22,9 @@ use crate::{failure::Failure, find::Place, wire::Problem};
 const CONNECT: Duration = Duration::from_secs(2);
 /// The first pause after every front end has been tried, and the longest, in milliseconds.
 const PAUSES_MS: (u64, u64) = (50, 1_000);
+/// A request is repeated only if it has this much time to be answered: one that has less only turns "nothing was done" into
+/// "the outcome is unknown".
+const TO_ANSWER: Duration = Duration::from_millis(200);
 /// How long a write that may have been done is repeated if doing it twice would do it twice. The store remembers a key for
 /// 50,000 changes, 14 s at the greatest rate it was seen to take.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -246,7 +249,7 @@ impl Store {
             let forgotten = doubt.is_some()
                 && ask.repeats == Repeats::WhileRemembered
                 && Instant::now() + wait >= began + REMEMBERED;
-            if forgotten || Instant::now() + wait >= deadline {
+            if forgotten || Instant::now() + wait + TO_ANSWER >= deadline {
                 return Err(doubt.map_or(Trouble::Unavailable(why), Trouble::Unknown));
             }
             sleep(wait).await;

@@ -139,9 +139,9 @@ fn a_batch_that_was_done_and_forgotten_is_known_by_its_items() {
     for existing in ["refuse", "keep", "update"] {
         let shop = Shop::open(0);
         let (_folder, file) = file(&csv(1, 2500));
-        let arguments = ["import", path(&file), "--existing", existing, "--in-flight", "1", "--timeout", "1"];
+        let arguments = ["import", path(&file), "--existing", existing, "--in-flight", "1", "--timeout", "30"];
         shop.then([Act::Do, Act::Lose]);
-        shop.then(vec![Act::Refuse(503, "unavailable", None); 100]);
+        shop.then([Act::Refuse(503, "unavailable", Some("3000"))]);
         ask(&shop, &arguments).expect(4).says("run the same command again");
         assert_eq!(shop.inside().items.len(), 2000);
         shop.inside().acts.clear();
@@ -159,9 +159,9 @@ fn a_batch_that_was_done_and_forgotten_is_known_by_its_items() {
 fn a_batch_whose_numbers_are_other_items_now_is_left_to_the_operator() {
     let shop = Shop::open(0);
     let (_folder, file) = file(&csv(1, 1500));
-    let arguments = ["import", path(&file), "--in-flight", "1", "--timeout", "1"];
+    let arguments = ["import", path(&file), "--in-flight", "1", "--timeout", "30"];
     shop.then([Act::Lose]);
-    shop.then(vec![Act::Refuse(503, "unavailable", None); 100]);
+    shop.then([Act::Refuse(503, "unavailable", Some("3000"))]);
     ask(&shop, &arguments).expect(4);
     shop.inside().acts.clear();
     shop.forget();
@@ -187,8 +187,8 @@ fn a_file_that_has_changed_is_noticed() {
     let (_folder, file) = file(&csv(1, 3000));
     let name = path(&file);
     shop.then([Act::Do]);
-    shop.then(vec![Act::Refuse(503, "unavailable", None); 100]);
-    ask(&shop, &["import", name, "--in-flight", "1", "--timeout", "1"]).expect(3).says("1000 of 3000 rows are in");
+    shop.then([Act::Refuse(503, "unavailable", Some("3000"))]);
+    ask(&shop, &["import", name, "--in-flight", "1", "--timeout", "30"]).expect(3).says("1000 of 3000 rows are in");
     shop.inside().acts.clear();
     std::fs::write(&file, csv(1, 3001)).expect("a file");
     ask(&shop, &["import", name]).expect(1).says("1000 rows done, and the file has changed since");

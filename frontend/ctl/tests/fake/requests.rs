@@ -1,5 +1,11 @@
 //! What is repeated, under which key, and what is said when that does not help.
 
+use std::time::Duration;
+
+use catalogctl::{
+    find::Place,
+    http::{Ask, Store, Trouble},
+};
 use serde_json::json;
 
 use crate::{
@@ -53,6 +59,27 @@ fn the_wait_that_the_store_asks_for_is_kept() {
     ask(&shop, &["show", "1", "--timeout", "5"]).expect(3).says("detail of unavailable");
 }
 
+/// On a machine that was busy an import whose every try had been refused ended with "unknown": its last try had a few
+/// milliseconds left, and its answer came too late.
+#[test]
+fn a_try_that_has_no_time_to_be_answered_is_not_begun() {
+    let shop = Shop::open(3);
+    shop.then([Act::Refuse(503, "unavailable", Some("1"))]);
+    let place = Place {
+        fronts: vec![format!("http://{}", shop.address)],
+        layout: None,
+        patience: Duration::from_secs(6),
+        name: shop.address.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let trouble = runtime.block_on(async {
+        let store = Store::new(place, Duration::from_millis(1_150)).expect("a way to it");
+        store.send(&Ask::delete("/v1/items/1", "a key")).await.expect_err("the shop is busy")
+    });
+    assert!(matches!(trouble, Trouble::Unavailable(_)), "{trouble:?}");
+    assert_eq!(shop.inside().asked.len(), 1);
+}
+
 #[test]
 fn an_outcome_that_stays_unknown_is_said_with_the_key_to_ask_again_with() {
     let shop = Shop::open(3);
@@ -65,8 +92,8 @@ fn an_outcome_that_stays_unknown_is_said_with_the_key_to_ask_again_with() {
     ask(&shop, &["buy", "1", "2x3", "--key", &key]).expect(0);
     // One doubt is not taken back by later answers that nothing was done.
     shop.then(vec![Act::Lose]);
-    shop.then(vec![Act::Refuse(503, "unavailable", None); 100]);
-    ask(&shop, &["set-cost", "1", "9", "--timeout", "1"]).expect(4);
+    shop.then([Act::Refuse(503, "unavailable", Some("3000"))]);
+    ask(&shop, &["set-cost", "1", "9", "--timeout", "30"]).expect(4);
     assert_eq!(shop.inside().items[&1]["cost"], 9);
 }
 
