@@ -30,6 +30,9 @@ const DB_FOLDER: &str = "db";
 const LOG_WRITE_BUFFER: usize = 32 << 20;
 /// Write buffers of the log: one that fills while two are being flushed, so that a slow disk does not stall appends.
 const LOG_WRITE_BUFFERS: i32 = 3;
+/// Write buffer of the items, bytes. Items that are bought again and again have a row there for each time, and only the last
+/// one goes on: a buffer that holds the purchases of some seconds is flushed as so many fewer rows.
+const ITEMS_WRITE_BUFFER: usize = 64 << 20;
 /// Write buffer of every other column family, bytes. What is rarely written is flushed early by
 /// [`MAX_WAL`], whatever its size.
 const WRITE_BUFFER: usize = 16 << 20;
@@ -329,6 +332,7 @@ fn family_options(name: &str, cache: &Cache) -> Options {
         // Read from end to end only, at a start and for a snapshot: it need not be in order before. To keep rows of items
         // bought at random in order was the dearest single part of an order.
         options.set_memtable_factory(MemtableFactory::Vector);
+        options.set_write_buffer_size(ITEMS_WRITE_BUFFER);
     }
     options
 }
