@@ -214,20 +214,24 @@ impl<V: Clone> Cache<V> {
 
     /// Drops the views of one item filled below `revision`, and refuses such fills from now on.
     fn invalidate_item(&mut self, item: ItemNumber, revision: Revision) {
-        self.bury(Tag::Item(item), revision);
-        for key in views_of(item) {
-            self.drop_below(&key, revision);
+        if self.bury(Tag::Item(item), revision) {
+            for key in views_of(item) {
+                self.drop_below(&key, revision);
+            }
         }
     }
 
     fn invalidate_topic(&mut self, topic: &Arc<str>, revision: Revision) {
-        self.bury(Tag::Topic(topic.clone()), revision);
-        self.drop_below(&Key::Search(topic.clone()), revision);
+        if self.bury(Tag::Topic(topic.clone()), revision) {
+            self.drop_below(&Key::Search(topic.clone()), revision);
+        }
     }
 
     fn invalidate_list(&mut self, revision: Revision) {
-        self.list = self.list.max(revision);
-        self.drop_below(&Key::List, revision);
+        if self.list < revision {
+            self.list = revision;
+            self.drop_below(&Key::List, revision);
+        }
     }
 
     fn last_invalidation(&self, key: &Key) -> Revision {
@@ -243,14 +247,19 @@ impl<V: Clone> Cache<V> {
         self.tombstones.peek(tag).copied().unwrap_or(0)
     }
 
-    fn bury(&mut self, tag: Tag, revision: Revision) {
-        if let Some(noted) = self.tombstones.get_mut(&tag) {
-            *noted = (*noted).max(revision);
-            return;
+    /// Notes that what hangs on `tag` changed at `revision`. False if that, or a later change, is noted already: then nothing
+    /// older is left. Most changes come twice, with an answer and in the stream.
+    fn bury(&mut self, tag: Tag, revision: Revision) -> bool {
+        match self.tombstones.peek(&tag) {
+            Some(noted) if *noted >= revision => return false,
+            Some(_) => _ = self.tombstones.get_mut(&tag).map(|noted| *noted = revision),
+            None => {
+                if let Some((_, evicted)) = self.tombstones.push(tag, revision) {
+                    self.forgotten = self.forgotten.max(evicted);
+                }
+            }
         }
-        if let Some((_, evicted)) = self.tombstones.push(tag, revision) {
-            self.forgotten = self.forgotten.max(evicted);
-        }
+        true
     }
 
     fn drop_below(&mut self, key: &Key, revision: Revision) {

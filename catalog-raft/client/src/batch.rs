@@ -162,7 +162,7 @@ struct Shared<T, R, E> {
 
 struct Queue<T, R, E> {
     /// By order of arrival. Whoever removes an entry decides its fate: the task sends it, its waiter takes it back.
-    waiting: BTreeMap<u64, Waiting<T, R, E>>,
+    waiting: BTreeMap<u64, InTree<T, R, E>>,
     /// Of all that wait.
     weight: usize,
     next: u64,
@@ -178,6 +178,9 @@ impl<T, R, E> Queue<T, R, E> {
         self.closed && self.taken == 0 && self.waiting.is_empty()
     }
 }
+
+/// A tree moves what it holds about each time that one of them goes: a waiter is too large for that.
+type InTree<T, R, E> = Box<Waiting<T, R, E>>;
 
 struct Waiting<T, R, E> {
     weight: usize,
@@ -205,7 +208,7 @@ impl<T, R, E> Shared<T, R, E> {
         let before = queue.weight;
         queue.weight += waiting.weight;
         let enough = queue.weight >= queue.wanted && before < queue.wanted.max(1);
-        queue.waiting.insert(number, waiting);
+        queue.waiting.insert(number, Box::new(waiting));
         drop(queue);
         if enough {
             self.work.notify_one();
@@ -213,7 +216,7 @@ impl<T, R, E> Shared<T, R, E> {
         Ok(Place { shared: self, number, queued: true })
     }
 
-    fn take_batch(&self) -> Option<Vec<Waiting<T, R, E>>> {
+    fn take_batch(&self) -> Option<Vec<InTree<T, R, E>>> {
         let mut queue = self.lock();
         let mut batch = Vec::with_capacity(queue.waiting.len().min(self.limits.batch));
         let mut room = self.limits.batch.max(1);
@@ -329,8 +332,9 @@ where
         let mut replies = Vec::with_capacity(batch.len());
         for waiting in batch {
             deadline = deadline.max(waiting.deadline);
-            items.push(waiting.item);
-            replies.push(waiting.reply);
+            let Waiting { item, reply, .. } = *waiting;
+            items.push(item);
+            replies.push(reply);
         }
         tokio::spawn(finish(call(items, deadline), replies, slot, taken));
     }

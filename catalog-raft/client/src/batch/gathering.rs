@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Shared, Waiting};
+use super::{InTree, Shared};
 
 /// How long a batch may wait for company, at most.
 const COMPANY: Duration = Duration::from_millis(5);
@@ -34,7 +34,7 @@ impl Gathering {
     }
 
     /// A batch leaves.
-    pub fn leaves<T, R, E>(&mut self, batch: &[Waiting<T, R, E>]) {
+    pub fn leaves<T, R, E>(&mut self, batch: &[InTree<T, R, E>]) {
         self.sent = batch.iter().map(|waiting| waiting.weight).sum();
         self.left = Instant::now();
     }
