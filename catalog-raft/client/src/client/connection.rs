@@ -251,6 +251,8 @@ async fn write(calls: &Calls, mut writer: OwnedWriteHalf) -> io::Result<Infallib
         mem::swap(&mut batch, &mut calls.lock().outbox);
         if batch.is_empty() {
             calls.ready.notified().await;
+            // Whoever is told runs next: the other tasks that are ready may have something to send too.
+            tokio::task::yield_now().await;
             continue;
         }
         writer.write_all(&batch).await?;
