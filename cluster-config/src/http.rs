@@ -71,8 +71,7 @@ where
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut http = http1::Builder::new();
-    // Most answers are short: to put head and body into one piece costs less than to have the system gather them.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head).writev(false);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head);
     let accepting = async {
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
