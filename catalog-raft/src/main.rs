@@ -10,8 +10,9 @@ use cluster_config::{Layout, server};
 const GOING: Duration = Duration::from_secs(2);
 
 /// Threads give back what others have allocated, all the time, and libc spent a tenth of the processors on that under load.
+/// What is allocated should be what was given back last, which the processor's cache still holds: here it is.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match run() {
@@ -37,6 +38,12 @@ fn run() -> anyhow::Result<()> {
     if args.check {
         return server::check(&node.listen_client);
     }
+    #[cfg(target_arch = "x86_64")]
+    ensure!(
+        is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("pclmulqdq"),
+        "this processor lacks SSE 4.2 or PCLMULQDQ, which the log's checksums are compiled for: build the store without the \
+         flags in .cargo/config.toml"
+    );
     let _log = server::start_logging(&args, &node.name)?;
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
