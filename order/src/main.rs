@@ -8,8 +8,9 @@ use cluster_config::{
 };
 
 /// Threads give back what others have allocated, all the time, and libc spent a tenth of the processors on that under load.
+/// What is allocated should be what was given back last, which the processor's cache still holds: here it is.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

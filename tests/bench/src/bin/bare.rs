@@ -23,7 +23,7 @@ struct Answer {
 
 /// As our front end has it, so that what differs is the work.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     // As many threads as our front end has by default.
