@@ -6,17 +6,18 @@
 //! Why nothing stale can be found here:
 //! * Each key hangs on one tag (its item, its topic, or the list). Applying a change at revision `c` drops every
 //!   entry of its tags filled below `c` and notes `c` as the tag's tombstone, in one step under the caller's lock.
-//! * A fill read at `r` is accepted only if `r` is not beyond what has been applied and no tombstone of its tag is
-//!   above `r`. A tombstone that had to be forgotten raises `forgotten` to its revision, which refuses all fills
-//!   below it: more than needed, never less.
+//! * A fill read at `r` is accepted only if `r` is not beyond what has been applied and the tombstone of its tag is not
+//!   above `r`. Tags share tombstones, of which each is as late as the latest of its tags: more fills are refused than
+//!   need be, never less.
 //! * So an entry filled at `r` is what its view holds at every revision from `r` up to `applied`.
 //! * An outcome decided at `w > applied` is about to be answered: its items' entries and the list are dropped as if
 //!   they had changed at `w`. In which topics those items were or are is not known, so all searches are hidden until
 //!   `applied` has reached `w`; those that changed have been dropped by then.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{hash::BuildHasher, num::NonZeroUsize, sync::Arc};
 
 use catalog_client::{Change, Event, ItemNumber, Revision, mutant::Mutant};
+use foldhash::fast::FixedState;
 use lru::LruCache;
 
 /// What is cached: an item under each of its views, the list, a search.
@@ -41,16 +42,20 @@ pub struct Bounds {
     pub entries: usize,
     /// The sum of the weights that fills give, in bytes. A heavier value is not kept.
     pub weight: usize,
-    /// Tombstones, at least 1.
+    /// Tombstones: the next power of two.
     pub tombstones: usize,
 }
 
 /// What an invalidation is remembered under.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Tag {
+#[derive(Debug, Clone, Copy, Hash)]
+enum Tag<'a> {
     Item(ItemNumber),
-    Topic(Arc<str>),
+    Topic(&'a str),
 }
+
+/// When what hangs on a tag last changed, at the latest: a table without keys, small enough to stay in a processor's cache.
+#[derive(Debug)]
+struct Tombstones(Box<[Revision]>);
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -59,21 +64,21 @@ struct Entry<V> {
     value: V,
 }
 
-/// The entries and their tombstones. The least recently used go first.
+/// The entries and their tombstones. The least recently used entries go first.
 #[derive(Debug)]
 pub struct Cache<V> {
     entries: LruCache<Key, Entry<V>>,
     weight: usize,
     max_weight: usize,
-    tombstones: LruCache<Tag, Revision>,
+    tombstones: Tombstones,
     /// The list's tombstone.
     list: Revision,
     /// Every change up to here has been applied.
     applied: Revision,
     /// No search is shown until `applied` is here.
     searches_from: Revision,
-    /// Fills below this are refused, whatever their key.
-    forgotten: Revision,
+    /// Fills below this are refused, whatever their key: what happened before it is not known.
+    known_from: Revision,
     counts: Counts,
 }
 
@@ -99,11 +104,11 @@ impl<V: Clone> Cache<V> {
             entries: LruCache::sparse(at_least_one(bounds.entries)),
             weight: 0,
             max_weight: bounds.weight,
-            tombstones: LruCache::sparse(at_least_one(bounds.tombstones)),
+            tombstones: Tombstones(vec![0; bounds.tombstones.next_power_of_two()].into()),
             list: 0,
             applied,
             searches_from: 0,
-            forgotten: applied,
+            known_from: applied,
             counts: Counts::default(),
         }
     }
@@ -173,9 +178,8 @@ impl<V: Clone> Cache<V> {
         self.counts.invalidations += self.entries.len() as u64;
         self.entries.clear();
         self.weight = 0;
-        self.tombstones.clear();
         self.applied = self.applied.max(applied);
-        self.forgotten = self.forgotten.max(self.applied);
+        self.known_from = self.known_from.max(self.applied);
     }
 
     /// How many entries there are.
@@ -214,17 +218,15 @@ impl<V: Clone> Cache<V> {
 
     /// Drops the views of one item filled below `revision`, and refuses such fills from now on.
     fn invalidate_item(&mut self, item: ItemNumber, revision: Revision) {
-        if self.bury(Tag::Item(item), revision) {
-            for key in views_of(item) {
-                self.drop_below(&key, revision);
-            }
+        self.tombstones.bury(Tag::Item(item), revision);
+        for key in views_of(item) {
+            self.drop_below(&key, revision);
         }
     }
 
     fn invalidate_topic(&mut self, topic: &Arc<str>, revision: Revision) {
-        if self.bury(Tag::Topic(topic.clone()), revision) {
-            self.drop_below(&Key::Search(topic.clone()), revision);
-        }
+        self.tombstones.bury(Tag::Topic(topic), revision);
+        self.drop_below(&Key::Search(topic.clone()), revision);
     }
 
     fn invalidate_list(&mut self, revision: Revision) {
@@ -236,30 +238,11 @@ impl<V: Clone> Cache<V> {
 
     fn last_invalidation(&self, key: &Key) -> Revision {
         let noted = match key {
-            Key::Lookup(n) | Key::Quantity(n) | Key::V1Item(n) => self.tombstone(&Tag::Item(*n)),
+            Key::Lookup(n) | Key::Quantity(n) | Key::V1Item(n) => self.tombstones.of(Tag::Item(*n)),
             Key::List => self.list,
-            Key::Search(topic) => self.tombstone(&Tag::Topic(topic.clone())),
+            Key::Search(topic) => self.tombstones.of(Tag::Topic(topic)),
         };
-        noted.max(self.forgotten)
-    }
-
-    fn tombstone(&self, tag: &Tag) -> Revision {
-        self.tombstones.peek(tag).copied().unwrap_or(0)
-    }
-
-    /// Notes that what hangs on `tag` changed at `revision`. False if that, or a later change, is noted already: then nothing
-    /// older is left. Most changes come twice, with an answer and in the stream.
-    fn bury(&mut self, tag: Tag, revision: Revision) -> bool {
-        match self.tombstones.peek(&tag) {
-            Some(noted) if *noted >= revision => return false,
-            Some(_) => _ = self.tombstones.get_mut(&tag).map(|noted| *noted = revision),
-            None => {
-                if let Some((_, evicted)) = self.tombstones.push(tag, revision) {
-                    self.forgotten = self.forgotten.max(evicted);
-                }
-            }
-        }
-        true
+        noted.max(self.known_from)
     }
 
     fn drop_below(&mut self, key: &Key, revision: Revision) {
@@ -272,6 +255,23 @@ impl<V: Clone> Cache<V> {
         let Some(entry) = self.entries.pop(key) else { return false };
         self.weight -= entry.weight;
         true
+    }
+}
+
+impl Tombstones {
+    /// Notes that what hangs on `tag` changed at `revision`.
+    fn bury(&mut self, tag: Tag, revision: Revision) {
+        let noted = &mut self.0[self.place(tag)];
+        *noted = revision.max(*noted);
+    }
+
+    fn of(&self, tag: Tag) -> Revision {
+        self.0[self.place(tag)]
+    }
+
+    fn place(&self, tag: Tag) -> usize {
+        // The same places in each process: what a run does must not hang on chance.
+        FixedState::default().hash_one(tag) as usize & (self.0.len() - 1)
     }
 }
 

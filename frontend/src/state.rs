@@ -25,8 +25,8 @@ use crate::{
 const HOLD: Duration = Duration::from_millis(500);
 /// What the cached answers may weigh in all, in bytes.
 const CACHE_BYTES: usize = 256 << 20;
-/// Tombstones kept, at least; there are as many as entries when those are more.
-const MIN_TOMBSTONES: usize = 16_384;
+/// Tombstones: half a megabyte. Of fills that cross an entry of some hundred changes one in some hundred is not kept.
+const TOMBSTONES: usize = 65_536;
 
 /// Where the stream of changes stands.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ impl State {
     /// may be.
     pub fn new(entries: Option<usize>, freshness: Duration) -> Self {
         let now = Instant::now();
-        let bounds = |entries: usize| Bounds { entries, weight: CACHE_BYTES, tombstones: entries.max(MIN_TOMBSTONES) };
+        let bounds = |entries: usize| Bounds { entries, weight: CACHE_BYTES, tombstones: TOMBSTONES };
         Self {
             cache: entries.map(|entries| Mutex::new(Cache::new(bounds(entries), 0))),
             coherence: Coherence::new(Micros::try_from(freshness.as_micros()).unwrap_or(Micros::MAX)),

@@ -87,14 +87,24 @@ fn an_answer_drops_its_items_and_the_list_and_hides_searches_until_its_revision_
 }
 
 #[test]
-fn a_forgotten_tombstone_refuses_every_older_fill() {
-    let mut cache = Cache::new(Bounds { tombstones: 4, ..ROOMY }, 0);
-    for (item, revision) in [(1, 10), (2, 11), (3, 12), (4, 13)] {
-        cache.apply(&event(revision, put(item, "x", None)), revision);
-    }
-    assert!(!cache.fill(Key::Lookup(1), 9, 1, ()), "its tombstone is forgotten");
-    assert!(!cache.fill(Key::Lookup(9), 9, 1, ()), "refused with it: it cannot be told apart");
-    assert!(cache.fill(Key::Lookup(9), 10, 1, ()));
+fn a_tombstone_that_is_shared_refuses_more_and_never_less() {
+    let mut cache = Cache::new(Bounds { tombstones: 1, ..ROOMY }, 0);
+    cache.apply(&event(10, put(1, "x", None)), 11);
+    assert!(cache.fill(Key::Lookup(9), 10, 1, ()), "read at the last change of all");
+    cache.apply(&event(12, put(2, "x", None)), 12);
+    assert_eq!(cache.get(&Key::Lookup(9)), Some(()), "what is there is dropped for itself alone");
+    assert!(!cache.fill(Key::Lookup(1), 9, 1, ()), "read before its change");
+    assert!(!cache.fill(Key::Lookup(9), 11, 1, ()), "refused with it: it cannot be told apart");
+    assert!(cache.fill(Key::Lookup(9), 12, 1, ()));
+}
+
+#[test]
+fn an_item_is_dropped_although_another_of_the_same_entry_has_its_tombstone() {
+    let mut cache = Cache::new(Bounds { tombstones: 1, ..ROOMY }, 0);
+    assert!(cache.fill(Key::Lookup(1), 0, 1, ()) && cache.fill(Key::Lookup(2), 0, 1, ()));
+    let changes = vec![put(1, "x", None), put(2, "x", None)];
+    cache.apply(&[Event { revision: 5, changes }], 5);
+    assert_eq!((cache.get(&Key::Lookup(1)), cache.get(&Key::Lookup(2))), (None, None));
 }
 
 #[test]
