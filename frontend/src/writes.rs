@@ -6,20 +6,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use catalog_client::{
-    Action, Answer, Command, ItemNumber, Line, Revision,
+    Action, Command, ItemNumber, Line, Revision,
     batch::{Batcher, Limits, NoResult},
     client::{self, Catalog},
     protocol::Refusal,
 };
 use order_client::{NotPlaced, Orders, Placed, view::Key};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
-    invalidation::{items_told_of, tells_of_items},
+    invalidation::{items_named_by, items_told_of, tells_of_items},
     state::State,
 };
 
@@ -27,8 +26,6 @@ use crate::{
 const BATCH: usize = 1024;
 /// Requests to the leader under way.
 const IN_FLIGHT: usize = 2;
-/// The clients keep to the deadline; should one not, its outcome is unknown after so much more.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// What became of a write.
 pub type Decided = Result<Placed, NotPlaced>;
@@ -75,13 +72,12 @@ impl Writes {
             return Err(no_quorum_yet());
         }
         let born = self.state.coherence().need(0);
-        let command = Command { id: key.id, origin: key.origin, born, action: action.clone() };
-        let is_order = matches!(action, Action::PlaceOrder { .. });
-        let deciding = async {
-            if is_order { self.orders.place(command, deadline).await } else { self.change(command, deadline).await }
-        };
-        let placed = timeout_at(deadline + GRACE, deciding).await.unwrap_or(Err(NotPlaced::Unknown))?;
-        self.make_way(&action, &placed.answer);
+        let (named, is_order) = (items_named_by(&action), matches!(action, Action::PlaceOrder { .. }));
+        let command = Command { id: key.id, origin: key.origin, born, action };
+        let placed =
+            if is_order { self.orders.place(command, deadline).await } else { self.change(command, deadline).await }?;
+        let told = items_told_of(named, &placed.answer.outcome);
+        self.state.answer(&told, placed.answer.version.revision);
         Ok(placed)
     }
 
@@ -96,9 +92,7 @@ impl Writes {
             let action = Action::PlaceOrder { lines: lines.clone() };
             Command { id: key.id, origin: key.origin, born, action }
         });
-        let deciding = self.orders.place_all(commands.collect(), deadline);
-        let decided = timeout_at(deadline + GRACE, deciding).await;
-        let decided = decided.unwrap_or_else(|_| vec![Err(NotPlaced::Unknown); orders.len()]);
+        let decided = self.orders.place_all(commands.collect(), deadline).await;
         self.make_way_of_all(&orders, &decided);
         orders.into_iter().map(|(key, _)| key).zip(decided).collect()
     }
@@ -121,10 +115,6 @@ impl Writes {
         for (revision, items) in told {
             self.state.answer(&items.into_iter().collect::<Vec<_>>(), revision);
         }
-    }
-
-    fn make_way(&self, action: &Action, answer: &Answer) {
-        self.state.answer(&items_told_of(action, &answer.outcome), answer.version.revision);
     }
 
     async fn change(&self, command: Command, deadline: Instant) -> Result<Placed, NotPlaced> {

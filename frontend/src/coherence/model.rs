@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::{Coherence, Micros, Verdict};
 use crate::{
     cache::{Bounds, Cache, Key},
-    invalidation::items_told_of,
+    invalidation::{items_named_by, items_told_of},
 };
 
 const ITEMS: ItemNumber = 3;
@@ -275,7 +275,7 @@ impl World {
                 continue;
             }
             let at = ack.answer.version.revision;
-            self.cache.answer(&items_told_of(&ack.action, &ack.answer.outcome), at);
+            self.cache.answer(&items_told_of(items_named_by(&ack.action), &ack.answer.outcome), at);
             self.coherence.raise_floor(at);
             self.tell(ack.item, at);
         }

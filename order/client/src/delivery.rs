@@ -163,7 +163,7 @@ impl Delivery {
         let patience = self.deadline.saturating_duration_since(now);
         let wait = patience - HEARD_BEFORE.min(patience / 4);
         let batch = PlaceBatch {
-            commands: sent.iter().map(|&i| self.items[i].command.clone()).collect(),
+            commands: sent.iter().map(|&i| &self.items[i].command).collect(),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         };
         let (servers, body) = (self.servers.clone(), frame::encode(&batch).into());

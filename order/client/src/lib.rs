@@ -41,9 +41,9 @@ pub const MAX_BATCH_ANSWER: usize = 32 << 20;
 
 /// Many orders in one request. Append-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlaceBatch {
+pub struct PlaceBatch<C = Command> {
     /// Each a [`catalog_client::Action::PlaceOrder`].
-    pub commands: Vec<Command>,
+    pub commands: Vec<C>,
     /// How long the sender still waits, in milliseconds.
     pub wait_ms: u32,
 }
