@@ -12,7 +12,7 @@ use std::{
 
 use catalog_client::mutant::Mutant;
 use openraft::RaftSnapshotBuilder;
-use rocksdb::{IteratorMode, ReadOptions};
+use rocksdb::ReadOptions;
 use tokio::sync::oneshot;
 
 use super::{
@@ -152,6 +152,16 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
 fn write_snapshot(db: &Db, folder: &Path, frozen: impl FnOnce()) -> io::Result<(Header, SnapshotFile)> {
     let view = db.raw().snapshot();
+    let open = |table| {
+        let mut options = ReadOptions::default();
+        // Everything is read once: it must not drive out of the cache what orders look up.
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD);
+        view.raw_iterator_cf_opt(db.cf(family(table)), options)
+    };
+    // While this one is made RocksDB holds the lock of the items' write buffer, to copy it, and whoever applies waits: not
+    // for a thread that yields to every other.
+    let mut items = Some(open(Table::Items));
     frozen();
     // What it stands for comes out of the same view as the rows.
     let applied = match view.get_cf(db.cf(CF_STATE), STATE_APPLIED).map_err(io::Error::other)? {
@@ -166,14 +176,13 @@ fn write_snapshot(db: &Db, folder: &Path, frozen: impl FnOnce()) -> io::Result<(
     }
     let mut writer = SnapshotWriter::begin(folder, header.clone())?;
     for table in [Table::Items, Table::Orders, Table::Dedup] {
-        let mut options = ReadOptions::default();
-        // Everything is read once: it must not drive out of the cache what orders look up.
-        options.fill_cache(false);
-        options.set_readahead_size(READ_AHEAD);
-        for row in view.iterator_cf_opt(db.cf(family(table)), options, IteratorMode::Start) {
-            let (key, value) = row.map_err(io::Error::other)?;
-            writer.row(table, &key, &value)?;
+        let mut rows = items.take().unwrap_or_else(|| open(table));
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            writer.row(table, key, value)?;
+            rows.next();
         }
+        rows.status().map_err(io::Error::other)?;
     }
     Ok((header, writer.finish()?))
 }
