@@ -306,9 +306,15 @@ async fn read_handshake<T: DeserializeOwned>(reader: &mut FrameReader<OwnedReadH
     decode(&frame.payload)
 }
 
+/// What there is room for when a value is encoded, in bytes: each time that there is not enough all is copied.
+const ENCODED: usize = 1024;
+
 /// Encodes a value as bincode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("types of the contract always encode")
+    let mut bytes = Vec::with_capacity(ENCODED);
+    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
+        .expect("types of the contract always encode, and a Vec takes every byte");
+    bytes
 }
 
 /// Decodes a value from the whole of `bytes`. A text or byte string that is longer than what may be left of the value is

@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 mod command_id;
+mod text;
 
 pub use command_id::{CommandId, InvalidKey, KeyOrigin};
 
@@ -146,8 +147,10 @@ pub struct NewItem {
     /// Its number.
     pub item_number: ItemNumber,
     /// Its title.
+    #[serde(deserialize_with = "text::shared")]
     pub title: Arc<str>,
     /// Its topic.
+    #[serde(deserialize_with = "text::shared")]
     pub topic: Arc<str>,
     /// Unit price.
     pub cost: u64,
@@ -184,8 +187,10 @@ pub struct Item {
     /// Its number.
     pub item_number: ItemNumber,
     /// Its title.
+    #[serde(deserialize_with = "text::shared")]
     pub title: Arc<str>,
     /// Its topic.
+    #[serde(deserialize_with = "text::shared")]
     pub topic: Arc<str>,
     /// Unit price.
     pub cost: u64,
@@ -221,6 +226,7 @@ pub struct OrderLine {
     /// Which item.
     pub item_number: ItemNumber,
     /// Its title then.
+    #[serde(deserialize_with = "text::shared")]
     pub title: Arc<str>,
     /// Units bought.
     pub quantity: u64,
