@@ -48,10 +48,14 @@ pub struct Commands {
 /// The version of the bytes in a [`Batch`].
 const BATCH_VERSION: u8 = 1;
 
+/// What most commands need, in bytes.
+const COMMAND_BYTES: usize = 48;
+
 impl Batch {
     /// Encodes commands.
     pub fn encode(commands: &Commands) -> Self {
-        let mut bytes = vec![BATCH_VERSION];
+        let mut bytes = Vec::with_capacity(commands.commands.len() * COMMAND_BYTES + COMMAND_BYTES);
+        bytes.push(BATCH_VERSION);
         let config = bincode::config::standard();
         bincode::serde::encode_into_std_write(commands, &mut bytes, config).expect("commands always encode");
         Self(bytes.into())

@@ -69,15 +69,21 @@ impl RowWrite {
         (!self.delete).then(|| &self.bytes[1 + self.table.key_length()..])
     }
 
+    /// Bytes of table, key and value.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The hash of the row that is put.
     pub(super) fn hash(&self) -> u128 {
         debug_assert!(!self.delete, "what is deleted was hashed when it was put");
         xxh3_128(&self.bytes)
     }
 
-    fn put<T: Serialize>(table: Table, key: &[u8], value: &T) -> Self {
+    /// `room`: what most such rows need, in bytes.
+    fn put<T: Serialize>(table: Table, key: &[u8], value: &T, room: usize) -> Self {
         debug_assert_eq!(key.len(), table.key_length());
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Vec::with_capacity(room);
         bytes.push(table as u8);
         bytes.extend_from_slice(key);
         encode_onto(&mut bytes, value);
@@ -193,7 +199,7 @@ pub fn order_id_key(id: OrderId) -> [u8; 16] {
 }
 
 pub(super) fn put_item(item_number: ItemNumber, row: &Row) -> RowWrite {
-    RowWrite::put(Table::Items, &item_key(item_number), row)
+    RowWrite::put(Table::Items, &item_key(item_number), row, 128)
 }
 
 /// The rows of the orders that one entry placed.
@@ -205,16 +211,16 @@ pub(super) fn put_orders(orders: &[Arc<Order>]) -> impl Iterator<Item = RowWrite
         lines = if fits { lines } else { 0 };
         fits
     };
-    orders.chunk_by(fits).map(|row| RowWrite::put(Table::Orders, &version_key(row[0].version), &row))
+    orders.chunk_by(fits).map(|row| RowWrite::put(Table::Orders, &version_key(row[0].version), &row, row.len() * 96))
 }
 
 /// The row of [`Table::OrderIds`] that belongs to an order.
 pub fn put_order_id(order: &Order) -> RowWrite {
-    RowWrite::put(Table::OrderIds, &order_id_key(order.id), &order.version)
+    RowWrite::put(Table::OrderIds, &order_id_key(order.id), &order.version, 32)
 }
 
 pub(super) fn put_dedup(revision: Revision, records: &[(u32, DedupRecord)]) -> RowWrite {
-    RowWrite::put(Table::Dedup, &revision_key(revision), &records)
+    RowWrite::put(Table::Dedup, &revision_key(revision), &records, records.len() * 64)
 }
 
 pub(super) fn delete_dedup(revision: Revision) -> RowWrite {

@@ -61,6 +61,10 @@ const MAX_OPEN_FILES: i32 = 512;
 const INFO_LOG_BYTES: usize = 4 << 20;
 const INFO_LOGS: usize = 2;
 
+/// What a batch takes for each row beside its value, at most, and for what is written with the rows, in bytes.
+const ROW_BYTES: usize = 48;
+const BATCH_BYTES: usize = 512;
+
 /// How RocksDB says that the disk is full.
 const NO_SPACE: &str = "No space left on device";
 
@@ -223,6 +227,11 @@ impl Db {
             fatal("a sync of the write-ahead log failed", &error);
         }
     }
+}
+
+/// A batch with room for so many rows, of so many bytes each: one that grows copies what it has again and again.
+pub fn batch_of(rows: impl Iterator<Item = usize>) -> WriteBatch {
+    WriteBatch::with_capacity_bytes(BATCH_BYTES + rows.map(|row| row + ROW_BYTES).sum::<usize>())
 }
 
 /// Whether something failed because the disk is full: then it may be tried again.

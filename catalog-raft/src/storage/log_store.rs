@@ -119,10 +119,11 @@ impl Inner {
             return Ok(());
         };
         let committed = self.check_append(&entries)?;
-        let mut batch = WriteBatch::default();
+        let encoded: Vec<_> = entries.iter().map(encode_entry).collect();
+        let mut batch = super::db::batch_of(encoded.iter().map(Vec::len));
         let mut bytes = 0;
-        for entry in &entries {
-            batch.put_cf(self.db.cf(CF_LOG), log_key(entry.log_id.index), encode_entry(entry));
+        for (entry, encoded) in entries.iter().zip(encoded) {
+            batch.put_cf(self.db.cf(CF_LOG), log_key(entry.log_id.index), encoded);
             if let EntryPayload::Normal(commands) = &entry.payload {
                 bytes += commands.0.len() as u64;
             }

@@ -17,13 +17,12 @@ use openraft::{
     EntryPayload,
     storage::{EntryResponder, RaftStateMachine},
 };
-use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use super::{
     build::{self, Current, SnapshotBuilder, Source, Written, freeze},
     codec::to_bytes,
-    db::Db,
+    db::{Db, batch_of},
     install,
     keys::{CF_STATE, STATE_APPLIED},
     snapshot::{self, SnapshotFile},
@@ -31,6 +30,7 @@ use super::{
 };
 use crate::{
     blocking,
+    catalog::rows::RowWrite,
     figures::Point,
     raft::{Answers, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
@@ -91,22 +91,23 @@ impl StateMachine {
 
     fn apply_together(&mut self, items: Vec<Item>) -> io::Result<()> {
         let db = self.state.db();
-        let mut batch = WriteBatch::default();
+        let mut rows = Vec::new();
         let mut pending: HashMap<OrderId, Arc<Order>> = HashMap::new();
         let mut events = Vec::new();
         let mut responses = Vec::with_capacity(items.len());
         let decoded = items.into_iter().map(decode).collect::<io::Result<Vec<_>>>()?;
 
         let mut catalog = self.state.write_lock();
-        for (entry, commands, responder) in decoded {
+        let mut decoded = decoded.into_iter();
+        while let Some((entry, commands, responder)) = decoded.next() {
             let index = entry.log_id.index;
             let (time_ms, commands) = commands.map_or((0, Vec::new()), |c| (c.time_ms, c.commands));
             let ledger = DiskLedger { db, pending: &pending };
             let applied = catalog.apply(index, time_ms, &commands, &ledger)?;
-            for row in &applied.rows {
-                put_row(db, &mut batch, row);
+            rows.extend(applied.rows);
+            if decoded.len() > 0 {
+                pending.extend(applied.placed.into_iter().map(|order| (order.id, order)));
             }
-            pending.extend(applied.placed.into_iter().map(|order| (order.id, order)));
             events.extend(applied.event);
             responses.push((responder, Answers(applied.answers)));
             self.applied.last_log_id = Some(entry.log_id.into());
@@ -116,6 +117,10 @@ impl StateMachine {
             }
         }
         self.applied.state = catalog.meta();
+        let mut batch = batch_of(rows.iter().map(RowWrite::len));
+        for row in &rows {
+            put_row(db, &mut batch, row);
+        }
         batch.put_cf(db.cf(CF_STATE), STATE_APPLIED, to_bytes(&self.applied));
         db.write(batch);
         drop(catalog);
