@@ -48,7 +48,7 @@ impl Proposals {
     pub fn new(name: &str, raft: Raft, space: Arc<Space>, figures: Arc<Figures>) -> Self {
         let raft = Arc::new(raft);
         let counted = figures.clone();
-        let limits = Limits { queued: WAITING, batch: TOGETHER, in_flight: IN_FLIGHT, gather: false };
+        let limits = Limits { queued: WAITING, batch: TOGETHER, in_flight: IN_FLIGHT, gather: false, few: 0 };
         let waiting = Batcher::new(limits, move |submissions, _deadline| {
             let (raft, figures) = (raft.clone(), counted.clone());
             async move { propose_all(&raft, &figures, submissions).await }

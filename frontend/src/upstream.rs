@@ -76,8 +76,13 @@ pub struct Upstream {
 impl Upstream {
     /// Must be made within a tokio runtime.
     pub fn new(catalog: Catalog, state: Arc<State>) -> Arc<Self> {
-        let limits =
-            Limits { queued: MAX_INDEX_WAITERS, batch: MAX_INDEX_WAITERS, in_flight: INDEX_CALLS, gather: true };
+        let limits = Limits {
+            queued: MAX_INDEX_WAITERS,
+            batch: MAX_INDEX_WAITERS,
+            in_flight: INDEX_CALLS,
+            gather: true,
+            few: 0,
+        };
         let asked = catalog.clone();
         let indexes = Batcher::new(limits, move |waiting: Vec<()>, deadline| {
             let catalog = asked.clone();

@@ -41,7 +41,7 @@ pub struct Writes {
 impl Writes {
     /// `queue`: changes of items that may wait. Must be made within a tokio runtime.
     pub fn new(catalog: Catalog, orders: Orders, state: Arc<State>, queue: usize) -> Self {
-        let limits = Limits { queued: queue, batch: BATCH, in_flight: IN_FLIGHT, gather: false };
+        let limits = Limits { queued: queue, batch: BATCH, in_flight: IN_FLIGHT, gather: false, few: 0 };
         let changes = Batcher::new(limits, move |commands, deadline| {
             let catalog = catalog.clone();
             async move {

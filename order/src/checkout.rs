@@ -71,7 +71,7 @@ impl Checkout {
     /// Of `queue` orders at most may wait; must be called within a tokio runtime.
     pub(crate) fn new(catalog: Catalog, queue: usize) -> Self {
         let seen = Arc::new(Seen::default());
-        let limits = Limits { queued: queue, batch: MAX_SUBMIT, in_flight: IN_FLIGHT, gather: false };
+        let limits = Limits { queued: queue, batch: MAX_SUBMIT, in_flight: IN_FLIGHT, gather: false, few: 0 };
         let batcher = Batcher::new(limits, {
             let (catalog, seen) = (catalog.clone(), seen.clone());
             move |requests: Vec<Vec<Command>>, deadline| {

@@ -1,16 +1,18 @@
 //! Natural batching: what waits while a batch is in flight goes into the next one together. No timer decides when a batch
-//! leaves, but for the short wait of [`Limits::gather`].
+//! leaves, but for the short waits of [`Limits::gather`] and [`Limits::few`].
 //!
 //! Used at every hop of a buy, so that requests, Raft entries and fdatasyncs grow with time and not with buys.
 //! Must not know what an item is, nor what becomes of a batch.
 
 mod gathering;
+mod load;
 
 use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -32,7 +34,13 @@ pub struct Limits {
     /// Whether a batch waits, for no longer than the one before it took, for those who have just had their results. For
     /// one batch in flight.
     pub gather: bool,
+    /// A batch of fewer waits for more, while the threads here have no time to spare, until [`APART`] after the one before
+    /// left. 0 for none that does.
+    pub few: usize,
 }
+
+/// Between two batches of few where there is no time to spare.
+pub const APART: Duration = Duration::from_millis(8);
 
 /// Why an item has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +182,10 @@ struct Queue<T, R, E> {
 }
 
 impl<T, R, E> Queue<T, R, E> {
+    fn is_enough(&self) -> bool {
+        self.weight >= self.wanted || self.closed
+    }
+
     fn is_finished(&self) -> bool {
         self.closed && self.taken == 0 && self.waiting.is_empty()
     }
@@ -235,17 +247,17 @@ impl<T, R, E> Shared<T, R, E> {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// From now on the batcher's task is told once so much waits beyond what does. Gives how much that is.
-    fn want(&self, more: usize) -> usize {
-        let mut queue = self.lock();
-        queue.wanted = (queue.weight + more).min(self.limits.batch);
-        queue.wanted
-    }
-
-    /// Whether so much waits, or the queue shuts.
-    fn has(&self, wanted: usize) -> bool {
-        let queue = self.lock();
-        queue.weight >= wanted || queue.closed
+    /// Waits until so much waits, or the queue shuts; false when it does not come to that before `until`.
+    async fn has(&self, wanted: usize, until: Instant) -> bool {
+        self.lock().wanted = wanted.min(self.limits.batch);
+        let enough = async {
+            while !self.lock().is_enough() {
+                self.work.notified().await;
+            }
+        };
+        let has = timeout_at(until, enough).await.is_ok();
+        self.lock().wanted = 0;
+        has
     }
 
     fn shut(&self) {
@@ -313,9 +325,7 @@ where
     loop {
         // The slot first, the items then: the other way round makes batches of one.
         let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        if shared.limits.gather {
-            gathering.wait(&shared).await;
-        }
+        gathering.wait(&shared).await;
         let batch = loop {
             if let Some(batch) = shared.take_batch() {
                 break batch;

@@ -21,6 +21,8 @@ use crate::{
 /// Batches under way at once. A second one would halve each, and a batch costs every replica a sync and some wake-ups
 /// whatever its size.
 const IN_FLIGHT: usize = 1;
+/// Fewer orders in a batch cost more by themselves than by what they are.
+const FEW: usize = 32;
 
 /// A handle on the order service. Cheap to clone; its background tasks end with the last handle.
 #[derive(Clone)]
@@ -49,7 +51,7 @@ impl Orders {
             let servers = servers.clone();
             health.spawn(async move { servers.watch(index).await });
         }
-        let limits = Limits { queued: queue, batch: MAX_BATCH, in_flight: IN_FLIGHT, gather: true };
+        let limits = Limits { queued: queue, batch: MAX_BATCH, in_flight: IN_FLIGHT, gather: true, few: FEW };
         let to = servers.clone();
         let batcher = Batcher::new(limits, move |items, deadline| {
             let servers = to.clone();

@@ -5,14 +5,18 @@
 //! remedy (PostgreSQL's `commit_delay`, MySQL's `binlog_group_commit_sync_delay`): when a batch is back, the next one waits
 //! a moment for those who have just had their results, and the two groups become one. It waits no longer than that batch
 //! took, and where they do not come again, as under an open load, hardly ever.
+//!
+//! A process whose threads have no time to spare is one that answers other requests too, and many of them: where a few of
+//! a hundred are to go into batches, those follow on each other without a pause, and the work for them, on both sides, takes
+//! the time of all. There batches of few leave at a distance.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{InTree, Shared};
+use super::{APART, InTree, Shared, load::Load};
 
-/// How long a batch may wait for company, at most.
+/// How long a batch may wait for those who have just had their results, at most.
 const COMPANY: Duration = Duration::from_millis(5);
 /// How many batches go without after a wait in vain; it doubles with each one more, up to the second.
 const GO_WITHOUT: (u32, u32) = (16, 1024);
@@ -26,11 +30,12 @@ pub(super) struct Gathering {
     /// How many more batches go without waiting, and how many do after the next wait in vain.
     without: u32,
     next_without: u32,
+    load: Load,
 }
 
 impl Gathering {
     pub fn new() -> Self {
-        Self { sent: 0, left: Instant::now(), without: 0, next_without: GO_WITHOUT.0 }
+        Self { sent: 0, left: Instant::now(), without: 0, next_without: GO_WITHOUT.0, load: Load::new() }
     }
 
     /// A batch leaves.
@@ -41,18 +46,17 @@ impl Gathering {
 
     /// Waits for company, after a batch is back.
     pub async fn wait<T, R, E>(&mut self, shared: &Shared<T, R, E>) {
-        let Some(patience) = self.patience(self.left.elapsed()) else { return };
-        let until = Instant::now() + patience;
-        let wanted = shared.want(self.sent);
-        let enough = async {
-            while !shared.has(wanted) {
-                shared.work.notified().await;
-            }
-        };
-        let came = timeout_at(until, enough).await.is_ok();
-        let mut queue = shared.lock();
-        queue.wanted = 0;
-        self.learn(came, queue.weight > 0);
+        if shared.limits.gather
+            && let Some(patience) = self.patience(self.left.elapsed())
+        {
+            let wanted = shared.lock().weight + self.sent;
+            let came = shared.has(wanted, Instant::now() + patience).await;
+            let held_up = shared.lock().weight > 0;
+            self.learn(came, held_up);
+        }
+        if shared.limits.few > 0 && self.load.is_high() {
+            shared.has(shared.limits.few, self.left + APART).await;
+        }
     }
 
     /// How long to wait after a batch that took so long; `None` for not at all.

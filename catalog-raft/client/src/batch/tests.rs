@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::*;
 
-const LIMITS: Limits = Limits { queued: 100, batch: 64, in_flight: 1, gather: false };
+const LIMITS: Limits = Limits { queued: 100, batch: 64, in_flight: 1, gather: false, few: 0 };
 
 /// A call under the test's control: the items it got, their deadline, and where to put its result.
 type Call = (Vec<u32>, Instant, oneshot::Sender<Result<Vec<u32>, String>>);
@@ -159,7 +159,7 @@ proptest! {
         runtime.block_on(async move {
             let times_sent: Arc<Vec<AtomicUsize>> = Arc::new(waiters.iter().map(|_| AtomicUsize::new(0)).collect());
             let sent = times_sent.clone();
-            let batcher = Batcher::new(Limits { queued, batch, in_flight, gather: false }, move |items: Vec<usize>, _| {
+            let batcher = Batcher::new(Limits { queued, batch, in_flight, gather: false, few: 0 }, move |items: Vec<usize>, _| {
                 assert!((1..=batch).contains(&items.len()));
                 for item in &items {
                     sent[*item].fetch_add(1, Ordering::SeqCst);
@@ -200,7 +200,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_batch_is_bounded_by_weight_and_a_heavier_item_goes_alone() {
-    let (batcher, mut calls) = controlled(Limits { queued: 10, batch: 4, in_flight: 1, gather: false });
+    let (batcher, mut calls) = controlled(Limits { queued: 10, batch: 4, in_flight: 1, gather: false, few: 0 });
     let weigh = |weight, item| {
         let batcher = batcher.clone();
         tokio::spawn(async move { batcher.run_weighing(weight, item, soon()).await })
