@@ -69,8 +69,8 @@ impl RowWrite {
         (!self.delete).then(|| &self.bytes[1 + self.table.key_length()..])
     }
 
-    /// Bytes of table, key and value.
-    pub fn len(&self) -> usize {
+    /// How many bytes table, key and value have.
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 

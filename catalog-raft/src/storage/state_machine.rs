@@ -117,7 +117,7 @@ impl StateMachine {
             }
         }
         self.applied.state = catalog.meta();
-        let mut batch = batch_of(rows.iter().map(RowWrite::len));
+        let mut batch = batch_of(rows.iter().map(RowWrite::size));
         for row in &rows {
             put_row(db, &mut batch, row);
         }
