@@ -35,7 +35,7 @@ pub(super) struct Gathering {
 
 impl Gathering {
     pub fn new() -> Self {
-        Self { sent: 0, left: Instant::now(), without: 0, next_without: GO_WITHOUT.0, load: Load::new() }
+        Self { sent: 0, left: Instant::now(), without: 0, next_without: GO_WITHOUT.0, load: Load::default() }
     }
 
     /// A batch leaves.

@@ -1,6 +1,6 @@
 //! Whether the threads that run the tasks of this process have time to spare.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -8,27 +8,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const HIGH_PERCENT: u32 = 75;
 
 /// How busy they were between the last two looks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Load {
-    // The time outside, whatever the runtime takes for it: threads are busy in no other.
-    looked: std::time::Instant,
-    /// The time that all threads had been busy by then, since their start.
-    busy: Duration,
+    /// When it was looked last, and for how long all threads together had been busy by then. In the time outside, whatever
+    /// the runtime takes for it: threads are busy in no other.
+    looked: Option<(Instant, Duration)>,
     is_high: bool,
 }
 
 impl Load {
-    pub fn new() -> Self {
-        Self { looked: std::time::Instant::now(), busy: busy().0, is_high: false }
-    }
-
     /// Whether there was none to spare when that was looked at last, which is now unless it was just before.
     pub fn is_high(&mut self) -> bool {
-        let since = self.looked.elapsed();
-        if since >= LOOK_EVERY {
-            let (busy, threads) = busy();
-            self.is_high = is_high(busy.saturating_sub(self.busy), since, threads);
-            (self.looked, self.busy) = (std::time::Instant::now(), busy);
+        match self.looked {
+            Some((at, _)) if at.elapsed() < LOOK_EVERY => {}
+            before => {
+                let (busy, threads) = busy();
+                self.is_high =
+                    before.is_some_and(|(at, before)| is_high(busy.saturating_sub(before), at.elapsed(), threads));
+                self.looked = Some((Instant::now(), busy));
+            }
         }
         self.is_high
     }
@@ -66,11 +64,11 @@ mod tests {
     #[cfg(not(feature = "simulation"))]
     #[tokio::test]
     async fn a_thread_that_does_nothing_else_is_seen() {
-        let mut load = Load::new();
+        let mut load = Load::default();
         for busy in [false, true, false] {
             // Again and again: whoever shares this machine may hold the thread up at any moment.
             loop {
-                let began = std::time::Instant::now();
+                let began = Instant::now();
                 while busy && began.elapsed() < LOOK_EVERY * 2 {}
                 if !busy {
                     tokio::time::sleep(LOOK_EVERY * 2).await;
