@@ -81,7 +81,63 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
+    use tokio::sync::{Notify, oneshot};
+
+    use super::{
+        super::{Limits, Place, Queue, Waiting},
+        *,
+    };
+
+    const FEW: usize = 8;
+    const AN_HOUR: Duration = Duration::from_secs(3600);
+
+    fn shared() -> Shared<usize, usize, ()> {
+        let queue = Queue { waiting: BTreeMap::new(), weight: 0, next: 0, wanted: 0, taken: 0, closed: false };
+        let limits = Limits { queued: 100, batch: 64, in_flight: 1, gather: false, few: FEW };
+        Shared { limits, queue: queue.into(), work: Notify::new(), finished: Notify::new() }
+    }
+
+    fn enter(shared: &Shared<usize, usize, ()>, items: usize) -> Vec<Place<'_, usize, usize, ()>> {
+        let waiting =
+            |item| Waiting { weight: 1, item, deadline: Instant::now() + AN_HOUR, reply: oneshot::channel().0 };
+        (0..items).map(|item| shared.enter(waiting(item)).unwrap_or_else(|_| panic!("there is room"))).collect()
+    }
+
+    /// As if the batch before left in an hour: who waits for its time waits for longer than any test may take.
+    fn gathering(is_high: bool) -> Gathering {
+        Gathering { left: Instant::now() + AN_HOUR, load: Load::fixed(is_high), ..Gathering::new() }
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_few_waits_for_its_time_where_there_is_none_to_spare() {
+        let shared = shared();
+        let _few = enter(&shared, FEW - 1);
+        let mut gathering = Gathering { left: Instant::now(), ..gathering(true) };
+        gathering.wait(&shared).await;
+        assert!(Instant::now() >= gathering.left + APART);
+    }
+
+    #[tokio::test]
+    async fn it_waits_no_longer_than_until_there_are_enough_or_the_queue_shuts() {
+        let (filled, shut) = (shared(), shared());
+        let _few = (enter(&filled, FEW - 1), enter(&shut, FEW - 1));
+        let more = async {
+            let last = enter(&filled, 1);
+            shut.shut();
+            last
+        };
+        let (mut first, mut second) = (gathering(true), gathering(true));
+        tokio::join!(first.wait(&filled), second.wait(&shut), more);
+    }
+
+    #[tokio::test]
+    async fn with_time_to_spare_a_batch_of_few_leaves_at_once() {
+        let shared = shared();
+        let _few = enter(&shared, 1);
+        gathering(false).wait(&shared).await;
+    }
 
     #[test]
     fn what_was_waited_for_in_vain_is_waited_for_ever_more_rarely() {

@@ -30,6 +30,12 @@ impl Load {
         }
         self.is_high
     }
+
+    /// One that stays as it is.
+    #[cfg(test)]
+    pub fn fixed(is_high: bool) -> Self {
+        Self { looked: Some((Instant::now() + Duration::from_secs(3600), Duration::ZERO)), is_high }
+    }
 }
 
 fn is_high(busy: Duration, of: Duration, threads: u32) -> bool {
