@@ -21,7 +21,7 @@ use crate::{
 /// Batches under way at once. A second one would halve each, and a batch costs every replica a sync and some wake-ups
 /// whatever its size.
 const IN_FLIGHT: usize = 1;
-/// Fewer orders in a batch cost more by themselves than by what they are.
+/// A batch costs the servers together about as much as so many orders, whatever is in it.
 const FEW: usize = 32;
 
 /// A handle on the order service. Cheap to clone; its background tasks end with the last handle.
