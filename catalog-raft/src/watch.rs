@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use catalog_client::{
-    Change, Event, Revision,
-    frame::{FrameReader, MAX_PAYLOAD, decode, encode, write_frame},
+    Event, Revision,
+    frame::{FrameReader, MAX_PAYLOAD, decode, encode, encode_with_room, write_frame},
     mutant::Mutant,
     net::{OwnedReadHalf, OwnedWriteHalf},
-    protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom},
+    protocol::{WATCH, WATCH_FROM, WATCH_IDLE_MS, WatchFrame, WatchFrom, events_frame},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -24,10 +25,10 @@ use tokio::{sync::watch, time::timeout};
 pub const MAX_CHANGES: usize = 200_000;
 /// The most changes in one frame, unless one event alone has more.
 const FRAME_CHANGES: usize = 2_000;
-/// The most bytes of events in one frame, as [`longest`] counts them: what is around them takes less than 64.
+/// The most bytes of events in one frame: what is around them takes less than 64.
 const FRAME_BYTES: usize = MAX_PAYLOAD - 64;
-/// The most bytes that a change takes beside its texts, all numbers at their longest.
-const CHANGE_BYTES: usize = 80;
+/// What most changes take, in bytes: what is kept has so much room for each.
+const CHANGE_BYTES: usize = 96;
 /// How long a watcher may take to read one frame.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,10 +42,26 @@ pub struct History {
 #[derive(Debug)]
 struct Kept {
     /// In ascending order of revision, all above `floor` and at most `upto`.
-    events: VecDeque<Event>,
+    events: VecDeque<Told>,
     changes: usize,
     floor: Revision,
     upto: Revision,
+}
+
+/// An event as it goes to watchers. Kept as bytes: the items' texts, shared with the catalogue, would be looked for in
+/// memory once more when it is forgotten.
+#[derive(Debug)]
+struct Told {
+    revision: Revision,
+    changes: usize,
+    encoded: Bytes,
+}
+
+impl Told {
+    fn new(event: &Event) -> Self {
+        let encoded = encode_with_room(event, event.changes.len() * CHANGE_BYTES).into();
+        Self { revision: event.revision, changes: event.changes.len(), encoded }
+    }
 }
 
 /// A stretch of history after a position.
@@ -52,8 +69,8 @@ struct Kept {
 pub struct Stretch {
     /// Where it ends: every event up to here is in it.
     pub upto: Revision,
-    /// The events.
-    pub events: Vec<Event>,
+    /// The events, each encoded.
+    pub events: Vec<Bytes>,
 }
 
 /// The position asked for is forgotten.
@@ -71,22 +88,23 @@ impl History {
     }
 
     /// Adds events and moves the end to `upto`, in one step: an end never overtakes an event.
-    pub fn publish(&self, events: Vec<Event>, upto: Revision) {
+    pub fn publish(&self, events: &[Event], upto: Revision) {
+        let events: Vec<_> = events.iter().map(Told::new).collect();
         let mut kept = self.lock();
         for event in events {
             debug_assert!(event.revision > kept.upto && event.revision <= upto, "events come in order, once");
-            if longest(&event) > FRAME_BYTES {
-                tracing::warn!("the {} changes of revision {} fit no frame", event.changes.len(), event.revision);
+            if event.encoded.len() > FRAME_BYTES {
+                tracing::warn!("the {} changes of revision {} fit no frame", event.changes, event.revision);
                 *kept = Kept { events: VecDeque::new(), changes: 0, floor: event.revision, upto: kept.upto };
                 continue;
             }
-            kept.changes += event.changes.len();
+            kept.changes += event.changes;
             kept.events.push_back(event);
         }
         kept.upto = upto;
         while kept.changes > MAX_CHANGES {
             let Some(oldest) = kept.events.pop_front() else { break };
-            kept.changes -= oldest.changes.len();
+            kept.changes -= oldest.changes;
             kept.floor = oldest.revision;
         }
         drop(kept);
@@ -113,13 +131,13 @@ impl History {
         let mut events = Vec::new();
         let (mut changes, mut bytes) = (0, 0);
         for event in kept.events.range(from..) {
-            bytes += longest(event);
+            bytes += event.encoded.len();
             if changes >= FRAME_CHANGES || bytes > FRAME_BYTES {
                 let upto = event.revision - 1;
                 return Ok(Stretch { upto, events });
             }
-            changes += event.changes.len();
-            events.push(event.clone());
+            changes += event.changes;
+            events.push(event.encoded.clone());
         }
         // Now and then a stretch that claims one revision more than was told.
         let ahead = u64::from(Mutant::BookmarkAhead.is_on() && kept.upto.is_multiple_of(64));
@@ -134,17 +152,6 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("no holder of this lock can panic")
     }
-}
-
-/// The most bytes that an event takes in a frame.
-fn longest(event: &Event) -> usize {
-    let change = |change: &Change| match change {
-        Change::Put { item, old_topic } => {
-            item.title.len() + item.topic.len() + old_topic.as_ref().map_or(0, |topic| topic.len())
-        }
-        Change::Withdrawn { topic, .. } => topic.len(),
-    };
-    CHANGE_BYTES + event.changes.iter().map(|of| CHANGE_BYTES + change(of)).sum::<usize>()
 }
 
 /// Serves one watcher until it goes, falls behind the history, or the replica ends.
@@ -167,9 +174,9 @@ pub async fn serve(
     loop {
         progress.borrow_and_update();
         let (frame, upto) = match history.since(position) {
-            Ok(Stretch { upto, events }) => (WatchFrame::Events { prev: position, upto, events }, upto),
+            Ok(Stretch { upto, events }) => (events_frame(position, upto, &events), upto),
             Err(Compacted { oldest }) => {
-                write(&mut writer, &WatchFrame::Compacted { oldest }).await?;
+                write(&mut writer, &encode(&WatchFrame::Compacted { oldest })).await?;
                 return Ok(());
             }
         };
@@ -190,8 +197,8 @@ pub async fn serve(
     }
 }
 
-async fn write(writer: &mut OwnedWriteHalf, frame: &WatchFrame) -> io::Result<()> {
-    timeout(WRITE_PATIENCE, write_frame(writer, WATCH, &encode(frame)))
+async fn write(writer: &mut OwnedWriteHalf, frame: &[u8]) -> io::Result<()> {
+    timeout(WRITE_PATIENCE, write_frame(writer, WATCH, frame))
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the watcher does not read")))
 }
@@ -204,7 +211,7 @@ fn unexpected(kind: u8) -> io::Error {
 mod tests {
     use std::sync::Arc;
 
-    use catalog_client::{Item, Version};
+    use catalog_client::{Change, Item, Version};
 
     use super::*;
 
@@ -213,11 +220,15 @@ mod tests {
         Event { revision, changes: vec![Change::Withdrawn { item_number: revision, topic: "t".into(), version }] }
     }
 
+    fn decoded(stretch: &Stretch) -> Vec<Event> {
+        stretch.events.iter().map(|event| decode(event).expect("what is kept was encoded")).collect()
+    }
+
     fn follow(history: &History, mut position: Revision) -> Vec<Revision> {
         let mut seen = Vec::new();
         loop {
             let stretch = history.since(position).unwrap();
-            seen.extend(stretch.events.iter().map(|event| event.revision));
+            seen.extend(decoded(&stretch).iter().map(|event| event.revision));
             if stretch.upto == position {
                 return seen;
             }
@@ -230,7 +241,7 @@ mod tests {
         let history = History::new(10);
         for revision in 11..=5_000 {
             let events = if revision % 3 == 0 { vec![] } else { vec![event(revision)] };
-            history.publish(events, revision);
+            history.publish(&events, revision);
         }
         let expected: Vec<_> = (11..=5_000).filter(|revision| revision % 3 != 0).collect();
         assert_eq!(follow(&history, 10), expected);
@@ -242,10 +253,10 @@ mod tests {
     fn a_position_that_is_forgotten_is_compacted_and_nothing_else_is() {
         let history = History::new(0);
         for revision in 1..=MAX_CHANGES as u64 + 100 {
-            history.publish(vec![event(revision)], revision);
+            history.publish(&[event(revision)], revision);
         }
         assert_eq!(history.since(99), Err(Compacted { oldest: 100 }));
-        assert_eq!(history.since(100).unwrap().events[0].revision, 101);
+        assert_eq!(decoded(&history.since(100).unwrap())[0].revision, 101);
         history.restart(1_000_000);
         assert_eq!(history.since(999_999), Err(Compacted { oldest: 1_000_000 }));
         assert_eq!(history.since(1_000_000), Ok(Stretch { upto: 1_000_000, events: vec![] }));
@@ -266,11 +277,11 @@ mod tests {
     #[test]
     fn an_event_that_fits_no_frame_is_compacted_and_the_stream_goes_on_behind_it() {
         let history = History::new(10);
-        history.publish(vec![event(11), wide(12, 35_000, 1000), event(13)], 14);
+        history.publish(&[event(11), wide(12, 35_000, 1000), event(13)], 14);
         assert_eq!(history.since(10), Err(Compacted { oldest: 12 }));
         assert_eq!(history.since(11), Err(Compacted { oldest: 12 }));
-        assert_eq!(history.since(12), Ok(Stretch { upto: 14, events: vec![event(13)] }));
-        history.publish(vec![event(15)], 15);
+        assert_eq!(follow(&history, 12), [13]);
+        history.publish(&[event(15)], 15);
         assert_eq!(follow(&history, 12), [13, 15]);
     }
 
@@ -279,12 +290,12 @@ mod tests {
         let history = History::new(0);
         let sizes = [(1, 1), (9_000, 1000), (1_999, 1000), (1_999, 16_000), (30_000, 1000), (1, 10), (150_000, 100)];
         for (at, (changes, title)) in (1..).zip(sizes) {
-            history.publish(vec![wide(at, changes, title)], at);
+            history.publish(&[wide(at, changes, title)], at);
         }
         let mut position = 0;
         while position < sizes.len() as u64 {
             let Stretch { upto, events } = history.since(position).unwrap();
-            let frame = encode(&WatchFrame::Events { prev: u64::MAX, upto: u64::MAX, events });
+            let frame = events_frame(u64::MAX, u64::MAX, &events);
             assert!(frame.len() <= MAX_PAYLOAD, "{} bytes after {position}", frame.len());
             assert!(upto > position);
             decode::<WatchFrame>(&frame).expect("what was sent is understood");

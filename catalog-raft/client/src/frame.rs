@@ -311,7 +311,12 @@ const ENCODED: usize = 1024;
 
 /// Encodes a value as bincode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ENCODED);
+    encode_with_room(value, ENCODED)
+}
+
+/// Encodes a value as bincode, into as much room as it will most likely need, in bytes.
+pub fn encode_with_room<T: Serialize>(value: &T, room: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room);
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .expect("types of the contract always encode, and a Vec takes every byte");
     bytes

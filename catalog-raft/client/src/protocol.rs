@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use self::members::{Member, MemberChange, Members, Progress};
-use crate::{Answer, Command, Event, Item, ItemNumber, NodeId, Order, OrderId, Revision, Version};
+use crate::{Answer, Command, Event, Item, ItemNumber, NodeId, Order, OrderId, Revision, Version, frame::encode};
 
 mod members;
 
@@ -288,5 +288,36 @@ pub enum WatchFrame {
     },
 }
 
+/// The payload of a [`WatchFrame::Events`] whose events are encoded already.
+pub fn events_frame(prev: Revision, upto: Revision, encoded: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    // Of a list bincode writes the length, then each after the other.
+    let mut payload = encode(&WatchFrame::Events { prev, upto, events: Vec::new() });
+    payload.pop();
+    payload.extend(encode(&encoded.len()));
+    encoded.iter().for_each(|event| payload.extend_from_slice(event.as_ref()));
+    payload
+}
+
 /// The longest silence on a watch stream, in milliseconds.
 pub const WATCH_IDLE_MS: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Change;
+
+    #[test]
+    fn events_that_are_encoded_already_make_the_same_frame() {
+        let event = |revision| {
+            let change =
+                |n| Change::Withdrawn { item_number: n, topic: "t".into(), version: Version { revision, n: 7 } };
+            Event { revision, changes: (0..revision).map(change).collect() }
+        };
+        for count in [0, 1, 250, 251, 300] {
+            let events: Vec<_> = (1..=count).map(event).collect();
+            let encoded: Vec<_> = events.iter().map(encode).collect();
+            let (prev, upto) = (count * 1000, u64::MAX);
+            assert_eq!(events_frame(prev, upto, &encoded), encode(&WatchFrame::Events { prev, upto, events }));
+        }
+    }
+}

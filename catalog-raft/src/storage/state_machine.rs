@@ -125,7 +125,7 @@ impl StateMachine {
         db.write(batch);
         drop(catalog);
 
-        self.state.history().publish(events, self.applied.revision());
+        self.state.history().publish(&events, self.applied.revision());
         self.state.db().figures().stages.reached(Point::Applied, self.applied.revision());
         for (responder, answers) in responses {
             if let Some(responder) = responder {
