@@ -13,10 +13,11 @@
 //! Since an edge knows only committed revisions, `born < index` holds for every honest command: an entry that was
 //! appended at or below a committed index, by a leader that did not know of it, never commits.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::{collections::VecDeque, hash::BuildHasher};
 
 use catalog_client::{CommandId, Revision, Version};
 use foldhash::fast::RandomState;
+use hashbrown::hash_table::{Entry, HashTable};
 
 use super::rows::DedupRecord;
 
@@ -50,22 +51,25 @@ pub(super) struct Window {
     horizon: Revision,
     // By version, oldest first: what is forgotten lies together, and is found without a look into the map.
     records: VecDeque<(Version, DedupRecord)>,
-    // How many records went before the first of `records`.
-    forgotten: u64,
+    // How many records went before the first of `records`, modulo 2^32: far more than are ever kept.
+    forgotten: u32,
     // The hash of each row of records that is stored, by revision, oldest first: it leaves the state hash with the row.
     rows: VecDeque<(Revision, u128)>,
-    // The place of each id's record, counted from the first record ever. Looked up, never iterated: its order differs
-    // between replicas. Clients choose ids, so the hasher is seeded.
-    places: HashMap<CommandId, u64, RandomState>,
+    // The place of each id's record, counted as `forgotten` is. The ids are in the records alone: every new one is looked
+    // up here at a place of chance, so this has to be small. Never iterated: its order differs between replicas. Clients
+    // choose ids, so the hasher is seeded.
+    places: HashTable<u32>,
+    hasher: RandomState,
 }
 
 impl Window {
     pub fn new(limits: Limits) -> Self {
         // Twice the bound: the table is never so full that it has to be laid out anew in the middle of a burst.
-        let places = HashMap::with_capacity_and_hasher(limits.records * 2, RandomState::default());
+        let places = HashTable::with_capacity(limits.records * 2);
         // Nor must this one be moved as it grows.
         let records = VecDeque::with_capacity(limits.records * 5 / 4);
-        Self { limits, horizon: 0, records, forgotten: 0, rows: VecDeque::new(), places }
+        let hasher = RandomState::default();
+        Self { limits, horizon: 0, records, forgotten: 0, rows: VecDeque::new(), places, hasher }
     }
 
     /// Commands executed below this revision are forgotten; those made below it are expired.
@@ -78,17 +82,22 @@ impl Window {
     }
 
     pub fn get(&self, id: CommandId) -> Option<&(Version, DedupRecord)> {
-        let place = self.places.get(&id)? - self.forgotten;
-        Some(&self.records[usize::try_from(place).expect("places lie within a deque in memory")])
+        let record = |place: u32| &self.records[index(place, self.forgotten)];
+        let is_its = |place: &u32| record(*place).1.id == id;
+        self.places.find(self.hasher.hash_one(id), is_its).map(|place| record(*place))
     }
 
     /// Remembers a command under a version above all others. False if its id is remembered already.
     pub fn remember(&mut self, version: Version, record: DedupRecord) -> bool {
-        match self.places.entry(record.id) {
+        let Self { records, forgotten, places, hasher, .. } = self;
+        let id = |place: u32| records[index(place, *forgotten)].1.id;
+        let is_its = |place: &u32| id(*place) == record.id;
+        match places.entry(hasher.hash_one(record.id), is_its, |place| hasher.hash_one(id(*place))) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(self.forgotten + self.records.len() as u64);
-                self.records.push_back((version, record));
+                let count = u32::try_from(records.len()).expect("fewer than 2^32 records are kept");
+                vacant.insert(forgotten.wrapping_add(count));
+                records.push_back((version, record));
                 true
             }
         }
@@ -131,10 +140,16 @@ impl Window {
                 self.horizon = oldest.revision + 1;
             }
             let (_, record) = self.records.pop_front().expect("the oldest record was just seen");
-            self.places.remove(&record.id);
-            self.forgotten += 1;
+            let place = self.places.find_entry(self.hasher.hash_one(record.id), |place| *place == self.forgotten);
+            place.expect("every record has a place").remove();
+            self.forgotten = self.forgotten.wrapping_add(1);
         }
         let passed = self.rows.partition_point(|(revision, _)| *revision < self.horizon);
         self.rows.drain(..passed)
     }
+}
+
+/// Where the record of a place is, when so many records went before the first.
+fn index(place: u32, forgotten: u32) -> usize {
+    place.wrapping_sub(forgotten) as usize
 }
