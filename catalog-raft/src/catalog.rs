@@ -16,7 +16,7 @@ mod search;
 mod tests;
 mod view;
 
-use std::{io, sync::Arc};
+use std::{hint::black_box, io, sync::Arc};
 
 use catalog_client::{
     Action, Answer, Command, Event, Item, KeyOrigin, Order, OrderId, Outcome, Revision, Version, mutant::Mutant,
@@ -236,8 +236,9 @@ impl Catalog {
     /// Ends the entry: one row and one change for each item that it touched, its orders, what it forgets.
     fn finish(&mut self, mut draft: Draft, answers: Vec<Answer>) -> Applied {
         let index = draft.version.revision;
-        let mut changes = Vec::with_capacity(draft.touched.len());
-        for (item_number, touched) in std::mem::take(&mut draft.touched) {
+        let touched = draft.take_touched();
+        let mut changes = Vec::with_capacity(touched.len());
+        for (item_number, touched) in touched {
             let kept = self.view.row_and_hash(item_number);
             let (row, stored) = kept.expect("a touched item has a row, and rows are never removed");
             let write = rows::put_item(item_number, row);

@@ -2,7 +2,7 @@
 //!
 //! Owns the gathering of one change an item, however many commands touched it. Must not know how commands decide.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use catalog_client::{Change, Item, ItemNumber, Order, Revision, Version};
 
@@ -15,7 +15,7 @@ pub(super) struct Draft {
     /// The place of the command that is being executed.
     pub version: Version,
     pub time_ms: u64,
-    pub touched: BTreeMap<ItemNumber, Touched>,
+    touched: Vec<(ItemNumber, Touched)>,
     pub placed: Vec<Arc<Order>>,
     /// What is to be remembered of commands that placed no order, each with its `n`.
     pub others: Vec<(u32, DedupRecord)>,
@@ -32,33 +32,49 @@ pub(super) struct Touched {
 impl Draft {
     pub fn new(index: Revision, time_ms: u64) -> Self {
         let version = Version { revision: index, n: 0 };
-        Self { version, time_ms, touched: BTreeMap::new(), placed: Vec::new(), others: Vec::new(), rows: Vec::new() }
+        Self { version, time_ms, touched: Vec::new(), placed: Vec::new(), others: Vec::new(), rows: Vec::new() }
     }
 
     /// Notes that an item was added.
     pub fn added(&mut self, item_number: ItemNumber) {
-        self.touched.insert(item_number, Touched { topic_before: None, withdrawn: None });
+        self.touched.push((item_number, Touched { topic_before: None, withdrawn: None }));
     }
 
     /// Notes that an item, here as it was until now, is about to change.
     pub fn changes(&mut self, item: &Item) {
-        self.touch(item);
+        // One that this entry has changed already, or added, is noted already.
+        if item.version.revision != self.version.revision {
+            self.touched.push((item.item_number, Touched::before(item)));
+        }
     }
 
     /// Notes that an item, here as it was until now, is about to be withdrawn.
     pub fn withdraws(&mut self, item: &Item) {
-        let version = self.version;
-        self.touch(item).withdrawn = Some((version, item.topic.clone()));
+        let withdrawn = Some((self.version, item.topic.clone()));
+        self.touched.push((item.item_number, Touched { withdrawn, ..Touched::before(item) }));
     }
 
-    fn touch(&mut self, item: &Item) -> &mut Touched {
-        self.touched
-            .entry(item.item_number)
-            .or_insert_with(|| Touched { topic_before: Some(item.topic.clone()), withdrawn: None })
+    /// What was touched, each item once, by number.
+    pub fn take_touched(&mut self) -> Vec<(ItemNumber, Touched)> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_by_key(|(item_number, _)| *item_number);
+        // How it was is what was noted first, and nothing comes after a withdrawal.
+        touched.dedup_by(|(item_number, later), (same, first)| {
+            let is_same = item_number == same;
+            if is_same {
+                first.withdrawn = later.withdrawn.take();
+            }
+            is_same
+        });
+        touched
     }
 }
 
 impl Touched {
+    fn before(item: &Item) -> Self {
+        Self { topic_before: Some(item.topic.clone()), withdrawn: None }
+    }
+
     /// The change from before the entry to `row`.
     pub fn change(self, item_number: ItemNumber, row: &Row) -> Change {
         match (row, self.withdrawn) {
