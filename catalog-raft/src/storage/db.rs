@@ -51,6 +51,8 @@ const LOG_STOP: i32 = 48;
 const BLOCK_CACHE: usize = 64 << 20;
 /// Bits a key of the filter on order ids: one false answer in a hundred.
 const FILTER_BITS: f64 = 10.0;
+/// The part of a write buffer of order ids that a filter on it takes: about 10 bits a key.
+const BUFFER_FILTER: f64 = 0.02;
 /// Threads for flushes and RocksDB compactions: the cores belong to Raft.
 const BACKGROUND_JOBS: i32 = 2;
 /// Bytes of a table file after which its write-back is started, so that it does not pile up before a WAL sync.
@@ -336,6 +338,11 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     } else {
         options.set_write_buffer_size(WRITE_BUFFER);
         options.set_max_write_buffer_number(WRITE_BUFFERS);
+    }
+    if name == CF_ORDER_IDS {
+        // Ids that clients choose lie anywhere in the buffer, and each step on the way to one is a miss of the processor's cache.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(BUFFER_FILTER);
     }
     if name == CF_ITEMS {
         // Read from end to end only, at a start and for a snapshot: it need not be in order before. To keep rows of items
