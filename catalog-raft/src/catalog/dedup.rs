@@ -153,3 +153,26 @@ impl Window {
 fn index(place: u32, forgotten: u32) -> usize {
     place.wrapping_sub(forgotten) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::rows::Remembered;
+
+    #[test]
+    fn ids_are_found_where_the_count_of_records_wraps_around() {
+        let mut window = Window::new(Limits { revisions: 1000, records: 3 });
+        window.forgotten = u32::MAX - 5;
+        for revision in 1..20_u64 {
+            let id = |revision: u64| CommandId(u128::from(revision));
+            let record = |revision| DedupRecord { id: id(revision), fingerprint: 0, outcome: Remembered::Placed };
+            assert!(window.remember(Version { revision, n: 0 }, record(revision)));
+            assert!(!window.remember(Version { revision, n: 1 }, record(revision)));
+            assert_eq!(window.forget(revision).count(), 0);
+            for known in 1..=revision {
+                let found = window.get(id(known)).map(|(version, _)| version.revision);
+                assert_eq!(found, (known + 3 > revision).then_some(known), "{known} after {revision}");
+            }
+        }
+    }
+}
