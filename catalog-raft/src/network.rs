@@ -2,6 +2,7 @@
 //! wait behind data. Must not know what the log holds.
 
 mod client;
+mod owed;
 mod server;
 mod wire;
 

@@ -315,8 +315,7 @@ where
             tokio::select! {
                 biased;
                 answer = read_in_time(&mut self.connected, self.answer_by), if self.in_flight > 0 => {
-                    self.answered();
-                    return Ok(Some(decode::<Appended>(&answer?.payload)?.into()));
+                    return self.newest(answer?).map(Some);
                 }
                 request = input.next() => match request {
                     Some(request) => self.send(&request).await?,
@@ -328,13 +327,24 @@ where
 
     async fn answer(&mut self) -> io::Result<StreamAppendResult<TypeConfig>> {
         let frame = read_in_time(&mut self.connected, self.answer_by).await?;
-        self.answered();
-        Ok(decode::<Appended>(&frame.payload)?.into())
+        self.newest(frame)
     }
 
-    fn answered(&mut self) {
-        self.in_flight -= 1;
+    /// Of answers that have come together the last one: it tells what those before told, and Raft takes some time over each.
+    fn newest(&mut self, mut frame: Frame) -> io::Result<StreamAppendResult<TypeConfig>> {
         self.answer_by = Instant::now() + DATA_PATIENCE;
+        loop {
+            self.in_flight -= 1;
+            let answer = decode::<Appended>(&frame.payload)?;
+            if self.in_flight > 0
+                && matches!(answer, Appended::Matching(_))
+                && let Some(next) = self.connected.reader.next_buffered()?
+            {
+                frame = expected(next, kind::APPENDED)?;
+            } else {
+                return Ok(answer.into());
+            }
+        }
     }
 
     async fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> io::Result<()> {
@@ -357,10 +367,14 @@ async fn read_in_time(connected: &mut Connected, answer_by: Instant) -> io::Resu
 }
 
 async fn read(connected: &mut Connected, kind: u8) -> io::Result<Frame> {
-    match connected.reader.next().await? {
-        Some(frame) if frame.kind == kind => Ok(frame),
-        Some(frame) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("an unexpected frame {}", frame.kind))),
-        None => Err(closed()),
+    expected(connected.reader.next().await?.ok_or_else(closed)?, kind)
+}
+
+fn expected(frame: Frame, kind: u8) -> io::Result<Frame> {
+    if frame.kind == kind {
+        Ok(frame)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("an unexpected frame {}", frame.kind)))
     }
 }
 

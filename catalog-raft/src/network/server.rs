@@ -2,17 +2,23 @@
 
 use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
 use catalog_client::{
     NodeId,
-    frame::{Frame, FrameReader, Purpose, decode, encode, put_frame, write_frame},
+    frame::{Frame, FrameReader, Purpose, decode, encode, write_frame},
     net::{OwnedReadHalf, OwnedWriteHalf},
 };
 use futures::{StreamExt, stream};
 use openraft::raft::TransferLeaderError;
-use tokio::{io::AsyncWriteExt, sync::oneshot, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout},
+};
 
-use super::wire::{Append, Appended, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind};
+use super::{
+    owed::Owed,
+    wire::{Append, Ballot, Cast, Installed, SnapshotBegin, Transfer, Transferred, kind},
+};
 use crate::{
     raft::{Raft, Snapshot, SnapshotMeta, StoredMembership},
     storage::{SnapshotReceiver, Space},
@@ -52,7 +58,8 @@ pub async fn serve_raft(
     writer: OwnedWriteHalf,
 ) -> io::Result<()> {
     match purpose {
-        Purpose::RaftData | Purpose::RaftHeartbeat => serve_appends(raft, space, reader, writer).await,
+        Purpose::RaftData => serve_appends(raft, space, Owed::to_data(), reader, writer).await,
+        Purpose::RaftHeartbeat => serve_appends(raft, space, Owed::to_heartbeats(), reader, writer).await,
         Purpose::RaftVote => serve_votes(raft, space, reader, writer).await,
         Purpose::RaftSnapshot => receive_snapshot(raft, snapshots, space, reader, writer).await,
         other => Err(invalid(format!("{other:?} is no purpose of Raft"))),
@@ -62,6 +69,7 @@ pub async fn serve_raft(
 async fn serve_appends(
     raft: &Raft,
     space: &Arc<Space>,
+    mut owed: Owed,
     reader: FrameReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,
 ) -> io::Result<()> {
@@ -90,14 +98,15 @@ async fn serve_appends(
                 Some(chunk) => chunk,
                 None => return Ok(()),
             },
+            () = sleep_until(owed.due()), if !owed.is_empty() => Vec::new(),
             end = &mut given_up => return end,
         };
-        let mut bytes = BytesMut::new();
         for answer in chunk {
-            let answer = answer.map_err(io::Error::other)?;
-            put_frame(&mut bytes, kind::APPENDED, &encode(&Appended::from(answer)));
+            owed.add(answer.map_err(io::Error::other)?.into(), Instant::now());
         }
-        writer.write_all(&bytes).await?;
+        if owed.due() <= Instant::now() {
+            writer.write_all(&owed.take()).await?;
+        }
     }
 }
 
