@@ -19,7 +19,10 @@ use catalog_client::{
 };
 use futures::future::join_all;
 use order_client::{NotPlaced, Placed, parts_by_lines};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
@@ -32,6 +35,11 @@ const HEARD_BEFORE: Duration = Duration::from_millis(50);
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// How long such a look may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Sales are logged so often, all that were made meanwhile: for each batch by itself the log's thread would wake, and it
+/// looks around for more for as long as a batch takes.
+const LOG_EVERY: Duration = Duration::from_millis(20);
+/// Batches whose sales wait to be logged, at most.
+const UNLOGGED: usize = 1024;
 /// A leader heard of so recently counts as there: longer than an election, so that one does not take every order
 /// server out of the rotation.
 const LEADER_KNOWN_FOR: Duration = Duration::from_secs(3);
@@ -44,7 +52,8 @@ pub(crate) struct Checkout {
     batcher: Batcher<Vec<Command>, Vec<Result<Placed, NotPlaced>>, Infallible>,
     seen: Arc<Seen>,
     metrics: Arc<Metrics>,
-    _probe: Arc<AbortOnDropHandle<()>>,
+    /// Aborted with the last handle.
+    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
 /// What answers have told.
@@ -72,15 +81,16 @@ impl Checkout {
     pub(crate) fn new(catalog: Catalog, queue: usize) -> Self {
         let seen = Arc::new(Seen::default());
         let limits = Limits { queued: queue, batch: MAX_SUBMIT, in_flight: IN_FLIGHT, gather: false, few: 0 };
+        let (sold, unlogged) = mpsc::channel(UNLOGGED);
         let batcher = Batcher::new(limits, {
-            let (catalog, seen) = (catalog.clone(), seen.clone());
+            let till = Till { catalog: catalog.clone(), seen: seen.clone(), sold };
             move |requests: Vec<Vec<Command>>, deadline| {
-                let (catalog, seen) = (catalog.clone(), seen.clone());
-                async move { Ok(submit_all(&catalog, &seen, requests, heard_before(deadline)).await) }
+                let till = till.clone();
+                async move { Ok(till.submit_all(requests, heard_before(deadline)).await) }
             }
         });
-        let probe = tokio::spawn(probe(catalog.clone(), seen.clone()));
-        Self { catalog, batcher, seen, metrics: Arc::default(), _probe: Arc::new(AbortOnDropHandle::new(probe)) }
+        let tasks = [tokio::spawn(probe(catalog.clone(), seen.clone())), tokio::spawn(log_sales(unlogged))];
+        Self { catalog, batcher, seen, metrics: Arc::default(), _tasks: Arc::new(tasks.map(AbortOnDropHandle::new)) }
     }
 
     /// The greatest revision seen in any answer: where an id made now is born. `None` before the first.
@@ -144,40 +154,42 @@ fn heard_before(deadline: Instant) -> Instant {
     deadline - HEARD_BEFORE.min(left / 4)
 }
 
-/// Submits the orders of many requests together, and gives each request its results.
-async fn submit_all(
-    catalog: &Catalog,
-    seen: &Seen,
-    requests: Vec<Vec<Command>>,
-    deadline: Instant,
-) -> Vec<Vec<Result<Placed, NotPlaced>>> {
-    let counts: Vec<usize> = requests.iter().map(Vec::len).collect();
-    let parts = parts_by_lines(requests.into_iter().flatten().collect(), |command| command);
-    let submitted = parts.into_iter().map(|part| submit(catalog, seen, part, deadline));
-    let mut results = join_all(submitted).await.into_iter().flatten();
-    counts.into_iter().map(|count| results.by_ref().take(count).collect()).collect()
+/// What submits, and what it tells of it.
+#[derive(Clone)]
+struct Till {
+    catalog: Catalog,
+    seen: Arc<Seen>,
+    sold: mpsc::Sender<Vec<Arc<Order>>>,
 }
 
-async fn submit(
-    catalog: &Catalog,
-    seen: &Seen,
-    commands: Vec<Command>,
-    deadline: Instant,
-) -> Vec<Result<Placed, NotPlaced>> {
-    let count = commands.len();
-    match catalog.submit(commands, deadline).await {
-        Ok(submitted) => {
-            let leader = submitted.leader;
-            let newest = submitted.answers.iter().map(|answer| answer.version.revision).max();
-            newest.into_iter().for_each(|revision| seen.note(revision));
-            let sales = submitted.answers.iter().filter_map(|answer| match &answer.outcome {
-                Outcome::Placed(order) => Some(order.clone()),
-                _ => None,
-            });
-            log_later(sales.collect());
-            submitted.answers.into_iter().map(|answer| Ok(Placed { leader, answer })).collect()
+impl Till {
+    /// Submits the orders of many requests together, and gives each request its results.
+    async fn submit_all(&self, requests: Vec<Vec<Command>>, deadline: Instant) -> Vec<Vec<Result<Placed, NotPlaced>>> {
+        let counts: Vec<usize> = requests.iter().map(Vec::len).collect();
+        let parts = parts_by_lines(requests.into_iter().flatten().collect(), |command| command);
+        let submitted = parts.into_iter().map(|part| self.submit(part, deadline));
+        let mut results = join_all(submitted).await.into_iter().flatten();
+        counts.into_iter().map(|count| results.by_ref().take(count).collect()).collect()
+    }
+
+    async fn submit(&self, commands: Vec<Command>, deadline: Instant) -> Vec<Result<Placed, NotPlaced>> {
+        let count = commands.len();
+        match self.catalog.submit(commands, deadline).await {
+            Ok(submitted) => {
+                let leader = submitted.leader;
+                let newest = submitted.answers.iter().map(|answer| answer.version.revision).max();
+                newest.into_iter().for_each(|revision| self.seen.note(revision));
+                let sales = submitted.answers.iter().filter_map(|answer| match &answer.outcome {
+                    Outcome::Placed(order) => Some(order.clone()),
+                    _ => None,
+                });
+                if let Err(unlogged) = self.sold.try_send(sales.collect()) {
+                    log(&unlogged.into_inner());
+                }
+                submitted.answers.into_iter().map(|answer| Ok(Placed { leader, answer })).collect()
+            }
+            Err(error) => vec![Err(not_placed(error)); count],
         }
-        Err(error) => vec![Err(not_placed(error)); count],
     }
 }
 
@@ -190,15 +202,25 @@ fn not_placed(error: Error) -> NotPlaced {
     }
 }
 
-/// Logs what was sold, after those who wait have been answered: a line costs as much as an order.
-fn log_later(sales: Vec<Arc<Order>>) {
-    tokio::spawn(async move {
-        for order in sales {
-            for line in &order.lines {
-                tracing::info!(request = %order.id, quantity = line.quantity, "Bought book {}", line.title);
-            }
+/// Logs what was sold, a little later: a line costs as much as an order.
+async fn log_sales(mut sold: mpsc::Receiver<Vec<Arc<Order>>>) {
+    while let Some(orders) = sold.recv().await {
+        log(&orders);
+        while let Ok(orders) = sold.try_recv() {
+            // Not before those who wait for answers.
+            tokio::task::yield_now().await;
+            log(&orders);
         }
-    });
+        sleep(LOG_EVERY).await;
+    }
+}
+
+fn log(orders: &[Arc<Order>]) {
+    for order in orders {
+        for line in &order.lines {
+            tracing::info!(request = %order.id, quantity = line.quantity, "Bought book {}", line.title);
+        }
+    }
 }
 
 /// Asks for the leader's revision while no order tells: so that ids are not born in the past, and that readiness
