@@ -176,7 +176,8 @@ pub fn text(held: &[Held]) -> String {
     let rows: Vec<[String; 6]> = known
         .map(|one| {
             let value = |value: f64| match one.unit {
-                "x" => format!("{value:.2} x"),
+                // A miss by four thousandths is not to look like what was aimed at.
+                "x" => format!("{value:.3} x"),
                 "" => format!("{value:.0}"),
                 unit => format!("{value:.1} {unit}"),
             };
