@@ -2,6 +2,7 @@
 //! they saw, judged.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{
@@ -22,7 +23,7 @@ use serde::Deserialize;
 use tests::{
     checks::{self, Violation},
     faults,
-    history::{Final, History, Outcome, Replica, Sample},
+    history::{Final, History, Item, Outcome, Replica, Sample},
     load::connection::Connection,
     observe,
     trial::{self, SERVES_WITHIN},
@@ -93,17 +94,25 @@ pub fn join(sim: &mut Sim<'static>, layout: &Layout, plan: &faults::Plan, stage:
     });
 }
 
-async fn run(layout: &Layout, plan: &faults::Plan, stage: &Arc<Mutex<Stage>>) -> anyhow::Result<Verdict> {
-    let front = &layout.frontends[0].address;
+/// The items, once a front end tells of them: a cluster serves before its first items are loaded.
+async fn first_items(front: &str) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
     serves(front, "/lookup/1?read=linearizable", FIRST_SERVES_WITHIN).await.context("the cluster did not come up")?;
-    let before = loop {
-        // The cluster serves before its first items are loaded.
+    loop {
         let books = observe::parse_books(&get(front, "/list").await?)?;
         if !books.is_empty() {
-            break books;
+            return Ok(books);
         }
         sleep(PAUSE).await;
-    };
+    }
+}
+
+async fn run(layout: &Layout, plan: &faults::Plan, stage: &Arc<Mutex<Stage>>) -> anyhow::Result<Verdict> {
+    let front = &layout.frontends[0].address;
+    let before = first_items(front).await?;
+    // Within their freshness the others may still tell of the time before.
+    for other in &layout.frontends[1..] {
+        first_items(&other.address).await?;
+    }
     let addresses = |nodes: &[cluster_config::EdgeNode]| nodes.iter().map(|node| node.address.clone()).collect();
     let mut load = Workload::start(workload::Plan {
         fronts: addresses(&layout.frontends),
