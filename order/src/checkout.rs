@@ -36,7 +36,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// How long such a look may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sales are logged so often, all that were made meanwhile: for each batch by itself the log's thread would wake, and it
-/// looks around for more for as long as a batch takes.
+/// takes turns with whoever else is on its core, looking for more, before it sleeps again.
 const LOG_EVERY: Duration = Duration::from_millis(20);
 /// Batches whose sales wait to be logged, at most.
 const UNLOGGED: usize = 1024;

@@ -1,7 +1,7 @@
 //! Answers to entries that are still to be sent, and when they must be.
 //!
 //! Each commit that comes alone is owed an answer which says what the one before said. The leader learns nothing from it, and
-//! each that it gets by itself costs both sides as much as one that tells of entries: so it waits for such a one.
+//! by itself it would cost a message and a wake-up: so it waits for one that tells of entries.
 //! PURE but for the type of its instants.
 
 use std::time::Duration;
