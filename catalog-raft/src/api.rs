@@ -48,8 +48,6 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// How long a request may take in all.
     pub deadline: Duration,
-    /// Whether the first items are loaded, as far as this replica had to see to it.
-    pub loaded: Arc<AtomicBool>,
     /// Whether the replica is going down.
     pub draining: AtomicBool,
     /// Whether each request gets a line in the log.
@@ -108,11 +106,9 @@ impl Api {
             return Some(why.to_owned());
         }
         if let Err(refusal) = self.reads.read_index_anywhere(Instant::now() + READY_PATIENCE).await {
-            return Some(format!("{refusal}: a majority of the replicas must be up"));
+            return Some(format!("{refusal}: a majority of the replicas must be up, and the first items loaded"));
         }
-        let status = self.reads.status();
-        (status.leader == Some(status.id) && !self.loaded.load(Ordering::Relaxed))
-            .then(|| "the first items are being loaded".to_owned())
+        None
     }
 
     fn log(&self, method: &Method, path: &str, response: &Response, key: Option<&str>, began: std::time::Instant) {

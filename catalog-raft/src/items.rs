@@ -2,14 +2,10 @@
 //! to be loaded exactly once.
 //!
 //! Many rows go in parts, each an entry, in ascending order of numbers. Nothing else is executed before the last of
-//! them (`Peers` refuses it), so a store that holds nothing but the first rows was interrupted, and whoever leads next
+//! them (`Reads::loaded` refuses it), so a store that holds nothing but the first rows was interrupted, and whoever leads next
 //! goes on. The rows are read again then, and not kept: a replica that never leads has no use for them.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use catalog_client::{
@@ -133,10 +129,9 @@ pub async fn load_once(
     reads: &Reads,
     proposals: &Proposals,
     layout: &Layout,
-    loaded: &AtomicBool,
 ) -> anyhow::Result<()> {
     let mut server = raft.server_metrics();
-    while !loaded.load(Ordering::Relaxed) {
+    while reads.loaded().is_err() {
         let leads = server.borrow_watched().state == ServerState::Leader;
         if !leads {
             server.changed().await.context("Raft has ended")?;
@@ -144,14 +139,14 @@ pub async fn load_once(
         }
         // A leader has applied everything before its term once it answers a ReadIndex.
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let Ok(revision) = reads.read_index(deadline).await else {
+        let Ok(revision) = reads.confirmed(deadline).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
         let mut progress = reads.state().history().progress();
         progress.wait_for(|applied| *applied >= revision).await.context("the state has ended")?;
         if reads.state().orders_placed() > 0 || load(reads.state(), proposals, layout).await? {
-            loaded.store(true, Ordering::Relaxed);
+            reads.set_loaded();
         } else {
             tokio::time::sleep(PAUSE).await;
         }

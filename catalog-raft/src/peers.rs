@@ -5,10 +5,7 @@ mod refusals;
 use std::{
     io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -72,8 +69,6 @@ pub struct Peers {
     pub reads: Reads,
     /// Who belongs to the group.
     pub membership: Arc<Membership>,
-    /// Whether the first items are loaded, as far as this replica had to see to it.
-    pub loaded: Arc<AtomicBool>,
     /// What was told of refused connections.
     pub refusals: Refusals,
 }
@@ -180,10 +175,9 @@ impl Peers {
             let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             if let Request::Submit { .. } = body
                 && self.raft.is_leader()
-                && !self.loaded.load(Ordering::Relaxed)
+                && let Err(refusal) = self.reads.loaded()
             {
                 // An item added before the first ones would keep them out for good.
-                let refusal = Refusal::Unavailable("the first items are being loaded".to_owned());
                 self.reads.figures().refused(&refusal);
                 answer.send(Response::Refused(refusal)).await;
                 continue;

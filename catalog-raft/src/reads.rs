@@ -1,7 +1,13 @@
 //! How a replica reads: its own state, a state at least as new as a revision, or one that reflects every write
 //! acknowledged before. Must not know who asks.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use catalog_client::{
     NodeId, Revision,
@@ -32,6 +38,8 @@ pub struct Reads {
     state: Arc<State>,
     /// The way to the leader, for a follower that is asked for a linearizable read.
     peers: Catalog,
+    /// Whether the first items are loaded, as far as this replica had to see to it.
+    loaded: Arc<AtomicBool>,
 }
 
 /// What was read, part by part.
@@ -70,9 +78,25 @@ impl Parts {
 }
 
 impl Reads {
-    /// Reads `state`, which `raft` applies to.
-    pub fn new(name: &str, raft: Raft, state: Arc<State>, peers: Catalog) -> Self {
-        Self { name: name.into(), raft, state, peers }
+    /// Reads `state`, which `raft` applies to. `loaded`: whether its first items are known to be there.
+    pub fn new(name: &str, raft: Raft, state: Arc<State>, peers: Catalog, loaded: bool) -> Self {
+        Self { name: name.into(), raft, state, peers, loaded: Arc::new(loaded.into()) }
+    }
+
+    /// The first items are loaded.
+    pub fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Relaxed);
+    }
+
+    /// Of a leader: refuses while the first items are not known to be loaded.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub fn loaded(&self) -> Result<(), Refusal> {
+        if self.loaded.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Refusal::Unavailable("the first items are being loaded".to_owned()))
     }
 
     /// The greatest revision that this replica knows to be committed anywhere: its own state may lag far behind.
@@ -134,12 +158,22 @@ impl Reads {
         reached.then(|| self.parts(view))
     }
 
+    /// A revision that reflects every write acknowledged before the call, and the first items.
+    ///
+    /// # Errors
+    /// As [`Reads::confirmed`]; that the first items are being loaded: whoever begins with the present (a front end, a
+    /// follower's `/readyz`) is not to begin with an empty store.
+    pub async fn read_index(&self, deadline: Instant) -> Result<Revision, Refusal> {
+        let revision = self.confirmed(deadline).await?;
+        self.loaded().map(|()| revision)
+    }
+
     /// A revision that reflects every write acknowledged before the call (ReadIndex: Raft dissertation, section 6.4).
     /// Never by lease: after a fast restart of a follower the lease does not hold.
     ///
     /// # Errors
     /// [`Refusal::NotLeader`], or that no quorum answered by the deadline.
-    pub async fn read_index(&self, deadline: Instant) -> Result<Revision, Refusal> {
+    pub async fn confirmed(&self, deadline: Instant) -> Result<Revision, Refusal> {
         let asked = timeout_at(deadline, self.raft.get_read_log_id(ReadPolicy::ReadIndex)).await;
         let asked = asked.map_err(|_| Refusal::Unavailable("no quorum confirmed the leader in time".to_owned()))?;
         match asked {

@@ -66,13 +66,13 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
     });
     let (space, figures) = (db.space().clone(), db.figures().clone());
     let state = machine.state();
-    let loaded = Arc::new(AtomicBool::new(items::check(&layout, &state)?));
+    let loaded = items::check(&layout, &state)?;
     tracing::info!("{} at revision {}, incarnation {:032x}", node.name, state.applied(), identity.incarnation);
 
     let network = Network(identity.clone());
     space.watch()?;
     let raft = Raft::new(node.id, config, network.clone(), log.clone(), machine).await?;
-    let reads = Reads::new(&node.name, raft.clone(), state.clone(), way_to_all(&layout, &node.name));
+    let reads = Reads::new(&node.name, raft.clone(), state.clone(), way_to_all(&layout, &node.name), loaded);
     let proposals = Proposals::new(&node.name, raft.clone(), space.clone(), figures);
     let metrics = Metrics { raft: raft.clone(), state, log: log.clone(), proposals: proposals.clone() };
     let snapshots = Snapshots::new(&node.name, raft.clone(), reads.state().clone(), space.clone());
@@ -86,14 +86,12 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         proposals: proposals.clone(),
         reads: reads.clone(),
         membership: membership.clone(),
-        loaded: loaded.clone(),
         refusals: Refusals::default(),
     });
     let api = Arc::new(Api {
         reads: reads.clone(),
         metrics: Arc::new(metrics),
         deadline: layout.deadline,
-        loaded: loaded.clone(),
         draining: AtomicBool::new(false),
         log_requests: layout.log_requests,
     });
@@ -112,7 +110,7 @@ pub async fn run(layout: Layout, node: CatalogNode, run_dir: &Path) -> anyhow::R
         result = async {
             founding::join_or_found(&raft, &identity, &layout).await?;
             tokio::select! {
-                loading = items::load_once(&raft, &reads, &proposals, &layout, &loaded) => loading,
+                loading = items::load_once(&raft, &reads, &proposals, &layout) => loading,
                 removed = membership.until_removed(reads.peers()) => Err(removed?.into()),
             }
         } => result?,

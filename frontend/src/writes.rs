@@ -130,7 +130,7 @@ impl Writes {
 }
 
 fn no_quorum_yet() -> NotPlaced {
-    NotPlaced::Unavailable("no quorum of the catalog was found yet".to_owned())
+    NotPlaced::Unavailable("no quorum of the catalog with its first items was found yet".to_owned())
 }
 
 fn not_placed(refusal: Refusal) -> NotPlaced {

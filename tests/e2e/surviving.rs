@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures::future::join_all;
 use tests::{
     Options, TestCluster, eventually,
     shop::{BOUGHT, Customers, Shop, client_flow, some_buys},
@@ -26,6 +27,27 @@ async fn b8_servers_may_come_up_in_any_order() {
     }
     cluster.start_all().await.expect("all serve in the end");
     client_flow(&shop, 100).await;
+}
+
+/// A front end that began between the founding of the group and the first items told of an empty store for as long as
+/// its freshness allowed (the client flow above met it once), though every server had said that it was ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_server_is_ready_before_the_first_items() {
+    // Several entries take a while.
+    let last = 60_000;
+    let rows: String = (1..=last).map(|n| format!("{n},Title {n},topic,10,100\n")).collect();
+    let items = format!("item_number,title,topic,cost,quantity\n{rows}");
+    let cluster = TestCluster::prepare("first-items", &Options::new().frontends(2).items_csv(items)).await;
+    let shop = Shop::new(&cluster);
+    let nodes = cluster.cluster.nodes();
+    nodes.iter().for_each(|node| cluster.launch(node));
+    let looks = nodes.iter().filter(|node| !node.starts_with("order")).map(async |node| {
+        eventually(&format!("{node} is ready"), || cluster.ready(node)).await;
+        let read = if node.starts_with("catalog") { "?read=linearizable" } else { "" };
+        let answer = shop.get_at(node, &format!("/v1/items/{last}{read}")).await;
+        assert_eq!(answer.status, 200, "{node} is ready without the last of the first items: {}", answer.text());
+    });
+    join_all(looks).await;
 }
 
 /// B8: the front end's view is live, can be read, and changes of it are logged.

@@ -37,7 +37,7 @@ async fn not_ready(front: &Front, deadline: Instant) -> Option<String> {
         return Some("shutting down".to_owned());
     }
     if !front.state().stream().begun {
-        return Some("no quorum of the catalog was found yet".to_owned());
+        return Some("no quorum of the catalog with its first items was found yet".to_owned());
     }
     if front.state().is_fresh() {
         return None;

@@ -94,22 +94,17 @@ pub fn join(sim: &mut Sim<'static>, layout: &Layout, plan: &faults::Plan, stage:
     });
 }
 
-/// The items, once a front end tells of them: a cluster serves before its first items are loaded.
+/// What a front end tells of items as soon as it serves: no cluster does before its first items are loaded.
 async fn first_items(front: &str) -> anyhow::Result<BTreeMap<Item, (i64, u64)>> {
-    serves(front, "/lookup/1?read=linearizable", FIRST_SERVES_WITHIN).await.context("the cluster did not come up")?;
-    loop {
-        let books = observe::parse_books(&get(front, "/list").await?)?;
-        if !books.is_empty() {
-            return Ok(books);
-        }
-        sleep(PAUSE).await;
-    }
+    serves(front, "/readyz", FIRST_SERVES_WITHIN).await.context("the cluster did not come up")?;
+    let books = observe::parse_books(&get(front, "/list").await?)?;
+    ensure!(!books.is_empty(), "{front} serves without the first items");
+    Ok(books)
 }
 
 async fn run(layout: &Layout, plan: &faults::Plan, stage: &Arc<Mutex<Stage>>) -> anyhow::Result<Verdict> {
     let front = &layout.frontends[0].address;
     let before = first_items(front).await?;
-    // Within their freshness the others may still tell of the time before.
     for other in &layout.frontends[1..] {
         first_items(&other.address).await?;
     }
