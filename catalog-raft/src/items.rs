@@ -124,12 +124,7 @@ fn part(rows: &[NewItem], from: usize) -> &[NewItem] {
 ///
 /// # Errors
 /// That Raft has ended, or what is wrong with the items meanwhile.
-pub async fn load_once(
-    raft: &Raft,
-    reads: &Reads,
-    proposals: &Proposals,
-    layout: &Layout,
-) -> anyhow::Result<()> {
+pub async fn load_once(raft: &Raft, reads: &Reads, proposals: &Proposals, layout: &Layout) -> anyhow::Result<()> {
     let mut server = raft.server_metrics();
     while reads.loaded().is_err() {
         let leads = server.borrow_watched().state == ServerState::Leader;

@@ -2,12 +2,7 @@
 
 mod refusals;
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use catalog_client::{

@@ -39,8 +39,9 @@ pub struct Limits {
     pub few: usize,
 }
 
-/// Between two batches of few where there is no time to spare.
-pub const APART: Duration = Duration::from_millis(8);
+/// Between two batches of few where there is no time to spare. One buy in twenty requests: 12 ms gave 7 % more requests
+/// than 8; 16 gave no more than 12.
+pub const APART: Duration = Duration::from_millis(12);
 
 /// Why an item has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
