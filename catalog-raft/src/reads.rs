@@ -164,8 +164,10 @@ impl Reads {
     /// As [`Reads::confirmed`]; that the first items are being loaded: whoever begins with the present (a front end, a
     /// follower's `/readyz`) is not to begin with an empty store.
     pub async fn read_index(&self, deadline: Instant) -> Result<Revision, Refusal> {
+        // Loaded before it asks: what is loaded meanwhile may be beyond the revision. Known to lead after it.
+        let loaded = self.loaded();
         let revision = self.confirmed(deadline).await?;
-        self.loaded().map(|()| revision)
+        loaded.map(|()| revision)
     }
 
     /// A revision that reflects every write acknowledged before the call (ReadIndex: Raft dissertation, section 6.4).
