@@ -15,6 +15,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod view;
+mod writeback;
 
 use std::{hint::black_box, io, sync::Arc};
 
@@ -31,6 +32,7 @@ use dedup::Window;
 use draft::Draft;
 use orders::Body;
 use rows::{DedupRecord, Hashes, Meta, Remembered, RowWrite};
+use writeback::WriteBack;
 
 /// What is stored under an item's number. Append-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub trait Ledger {
     fn order(&self, id: OrderId) -> io::Result<Option<Arc<Order>>>;
 }
 
+const KEPT: &str = "a touched item has a row, and rows are never removed";
+
 /// What became of one entry: all that is answered, written, and told.
 #[derive(Debug)]
 pub struct Applied {
@@ -78,6 +82,7 @@ pub struct Applied {
 pub struct Catalog {
     view: View,
     window: Window,
+    write_back: WriteBack,
     orders: u64,
     hashes: Hashes,
 }
@@ -95,7 +100,8 @@ impl Catalog {
     }
 
     fn with_limits(limits: Limits) -> Self {
-        Self { view: View::default(), window: Window::new(limits), orders: 0, hashes: Hashes::default() }
+        let (window, write_back) = (Window::new(limits), WriteBack::default());
+        Self { view: View::default(), window, write_back, orders: 0, hashes: Hashes::default() }
     }
 
     /// Applies the entry at `index`, proposed at `time_ms` (milliseconds since the Unix epoch, by the leader's clock).
@@ -247,20 +253,26 @@ impl Catalog {
         debug_assert!(new, "a remembered command is not executed");
     }
 
-    /// Ends the entry: one row and one change for each item that it touched, its orders, what it forgets.
+    /// Ends the entry: one change for each item that it touched, the rows of those that did more than sell, its orders, what
+    /// it forgets, and the rows of items whose sales the ledger is about to be no longer read for.
     fn finish(&mut self, mut draft: Draft, answers: Vec<Answer>) -> Applied {
         let index = draft.version.revision;
-        let touched = draft.take_touched();
+        let (touched, rewritten) = (draft.take_touched(), draft.take_rewritten());
         let mut changes = Vec::with_capacity(touched.len());
         for (item_number, touched) in touched {
-            let kept = self.view.row_and_hash(item_number);
-            let (row, stored) = kept.expect("a touched item has a row, and rows are never removed");
-            let write = rows::put_item(item_number, row);
-            changes.push(touched.change(item_number, row));
+            let kept = self.view.kept_mut(item_number).expect(KEPT);
+            let write = rows::put_item(item_number, &kept.row);
+            changes.push(touched.change(item_number, &kept.row));
             let hash = write.hash();
-            let before = std::mem::replace(stored, hash);
+            let before = std::mem::replace(&mut kept.hash, hash);
             self.hashes.items = self.hashes.items.wrapping_add(hash).wrapping_sub(before);
-            draft.rows.push(write);
+            if rewritten.binary_search(&item_number).is_ok() {
+                kept.dirty_since = 0;
+                draft.rows.push(write);
+            } else if kept.dirty_since == 0 {
+                kept.dirty_since = index;
+                self.write_back.lacks(index, item_number);
+            }
         }
         for write in rows::put_orders(&draft.placed) {
             self.hashes.orders = self.hashes.orders.wrapping_add(write.hash());
@@ -278,6 +290,13 @@ impl Catalog {
         for (revision, hash) in self.window.forget(index) {
             self.hashes.dedup = self.hashes.dedup.wrapping_sub(hash);
             draft.rows.push(rows::delete_dedup(revision));
+        }
+        while let Some((since, item_number)) = self.write_back.next_before(self.window.horizon()) {
+            let kept = self.view.kept_mut(item_number).expect(KEPT);
+            if kept.dirty_since == since {
+                kept.dirty_since = 0;
+                draft.rows.push(rows::put_item(item_number, &kept.row));
+            }
         }
         self.view.applied = index;
         let event = (!changes.is_empty()).then_some(Event { revision: index, changes });

@@ -16,6 +16,8 @@ pub(super) struct Draft {
     pub version: Version,
     pub time_ms: u64,
     touched: Vec<(ItemNumber, Touched)>,
+    /// Items that were touched by more than orders.
+    rewritten: Vec<ItemNumber>,
     pub placed: Vec<Arc<Order>>,
     /// What is to be remembered of commands that placed no order, each with its `n`.
     pub others: Vec<(u32, DedupRecord)>,
@@ -32,16 +34,24 @@ pub(super) struct Touched {
 impl Draft {
     pub fn new(index: Revision, time_ms: u64) -> Self {
         let version = Version { revision: index, n: 0 };
-        Self { version, time_ms, touched: Vec::new(), placed: Vec::new(), others: Vec::new(), rows: Vec::new() }
+        let (touched, rewritten, placed, others, rows) = Default::default();
+        Self { version, time_ms, touched, rewritten, placed, others, rows }
     }
 
     /// Notes that an item was added.
     pub fn added(&mut self, item_number: ItemNumber) {
+        self.rewritten.push(item_number);
         self.touched.push((item_number, Touched { topic_before: None, withdrawn: None }));
     }
 
-    /// Notes that an item, here as it was until now, is about to change.
+    /// Notes that an item, here as it was until now, is about to change, and not by an order.
     pub fn changes(&mut self, item: &Item) {
+        self.rewritten.push(item.item_number);
+        self.sells(item);
+    }
+
+    /// Notes that of an item, here as it was until now, an order is about to take something.
+    pub fn sells(&mut self, item: &Item) {
         // One that this entry has changed already, or added, is noted already.
         if item.version.revision != self.version.revision {
             self.touched.push((item.item_number, Touched::before(item)));
@@ -50,8 +60,16 @@ impl Draft {
 
     /// Notes that an item, here as it was until now, is about to be withdrawn.
     pub fn withdraws(&mut self, item: &Item) {
+        self.rewritten.push(item.item_number);
         let withdrawn = Some((self.version, item.topic.clone()));
         self.touched.push((item.item_number, Touched { withdrawn, ..Touched::before(item) }));
+    }
+
+    /// The items that were touched by more than orders, by number.
+    pub fn take_rewritten(&mut self) -> Vec<ItemNumber> {
+        let mut rewritten = std::mem::take(&mut self.rewritten);
+        rewritten.sort_unstable();
+        rewritten
     }
 
     /// What was touched, each item once, by number.

@@ -82,7 +82,7 @@ pub(super) fn place(view: &mut View, draft: &mut Draft, id: OrderId, asked: &[Li
     };
     for line in &lines {
         let item = view.item_mut(line.item_number).expect("each line was just priced");
-        draft.changes(item);
+        draft.sells(item);
         item.quantity -= line.quantity;
         item.version = draft.version;
     }

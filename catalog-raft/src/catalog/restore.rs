@@ -28,7 +28,7 @@ pub struct Restore {
     rows: Vec<NewRow>,
     last_item: Option<ItemNumber>,
     last_order: Option<Version>,
-    // Of the rows as they lie on disk: the hash of what was meant is in `Meta`.
+    // Of what the rows make, once the items have what was sold since: the hash of what was meant is in `Meta`.
     hashes: Hashes,
     horizon: Revision,
     // What the window remembers, by version: of placed orders, and of other commands.
@@ -101,12 +101,13 @@ impl Restore {
         Ok(())
     }
 
-    /// One row of [`Table::Orders`]: all of them for [`Restore::verified`], those from the horizon on for
+    /// One row of [`Table::Orders`], after all items: all of them for [`Restore::verified`], those from the horizon on for
     /// [`Restore::trusting_orders`]. Gives the orders, so that the caller can rebuild [`Table::OrderIds`].
     ///
     /// # Errors
     /// As [`Restore::item`].
     pub fn orders(&mut self, key: &[u8], value: &[u8]) -> io::Result<Vec<Order>> {
+        self.lay_down();
         let first = rows::read_version_key(key)?;
         let orders = rows::read_orders(value)?;
         if orders[0].version != first {
@@ -118,6 +119,9 @@ impl Restore {
                 return Err(misplaced("order", version));
             }
             self.last_order = Some(version);
+            if version.revision >= self.horizon {
+                self.catalog.sell_again(order)?;
+            }
             if version.revision >= self.horizon && !Mutant::DedupSkipped.is_on() {
                 let fingerprint = Body::of_order(order).fingerprint();
                 self.placed.push((version, DedupRecord { id: order.id, fingerprint, outcome: Remembered::Placed }));
@@ -147,7 +151,8 @@ impl Restore {
     /// As [`Restore::trusting_orders`].
     pub fn verified(mut self, applied: Revision, meta: &Meta) -> io::Result<Catalog> {
         self.lay_down();
-        let Self { mut catalog, gathered, last_order, hashes, horizon, placed, others, .. } = self;
+        let Self { mut catalog, gathered, last_order, mut hashes, horizon, placed, others, .. } = self;
+        catalog.hash_what_was_sold(&mut hashes);
         if hashes != meta.hashes || catalog.orders != meta.orders {
             let (found, meant) = (hashes.state_hash(), meta.hashes.state_hash());
             return Err(rows::invalid(format!("the rows hash to {found} instead of {meant} at revision {applied}")));
@@ -170,6 +175,37 @@ impl Restore {
         catalog.window.restore_horizon(meta.horizon);
         catalog.hashes = hashes;
         Ok(catalog)
+    }
+}
+
+impl Catalog {
+    /// Takes from the items what an order took, as far as their rows lack it.
+    fn sell_again(&mut self, order: &Order) -> io::Result<()> {
+        for line in &order.lines {
+            let lost = || rows::invalid(format!("order {} took item {}, which cannot be", order.id, line.item_number));
+            let kept = self.view.kept_mut(line.item_number).ok_or_else(lost)?;
+            // Of a withdrawn item only the number is left.
+            let Row::Live(item) = &mut kept.row else { continue };
+            if item.version < order.version {
+                item.quantity = item.quantity.checked_sub(line.quantity).ok_or_else(lost)?;
+                item.version = order.version;
+                if kept.dirty_since == 0 {
+                    kept.dirty_since = order.version.revision;
+                    self.write_back.lacks(order.version.revision, line.item_number);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the items into `hashes` as they are, where their rows on disk are now.
+    fn hash_what_was_sold(&mut self, hashes: &mut Hashes) {
+        for (_, item_number) in self.write_back.all() {
+            let Some(kept) = self.view.kept_mut(item_number) else { continue };
+            let hash = rows::put_item(item_number, &kept.row).hash();
+            let before = std::mem::replace(&mut kept.hash, hash);
+            hashes.items = hashes.items.wrapping_add(hash).wrapping_sub(before);
+        }
     }
 }
 

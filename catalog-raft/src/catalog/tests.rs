@@ -7,6 +7,7 @@ mod model;
 mod random;
 mod restore;
 mod rules;
+mod writeback;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -16,7 +17,7 @@ use catalog_client::{
 };
 
 use super::{
-    Applied, Catalog, Ledger, Limits, Restore,
+    Applied, Catalog, Ledger, Limits, Restore, Row,
     rows::{self, Hashes, Meta, Table},
 };
 
@@ -53,6 +54,7 @@ impl Store {
         self.rows(Table::Orders).flat_map(|(_, value)| rows::read_orders(value).unwrap()).collect()
     }
 
+    /// Of what the rows make.
     fn hashes(&self) -> Hashes {
         let mut hashes = Hashes::default();
         for (table, rows) in &self.tables {
@@ -60,7 +62,7 @@ impl Store {
                 hashes.add(*table, key, value);
             }
         }
-        hashes
+        Hashes { items: hash_of_items(self.rows(Table::Items), &self.orders(), self.meta.horizon), ..hashes }
     }
 
     fn restore(&self, limits: Limits) -> io::Result<Catalog> {
@@ -90,6 +92,31 @@ impl Store {
         }
         Ok(restore)
     }
+}
+
+/// The hash of the items of these rows, with what the orders from the horizon on took and the rows lack: the simple way.
+pub(super) fn hash_of_items<'a>(
+    rows: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>,
+    orders: &[Order],
+    horizon: Revision,
+) -> u128 {
+    let hash = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+        let mut row = rows::read_item(value).unwrap();
+        let mut sold = false;
+        for order in orders.iter().filter(|order| order.version.revision >= horizon) {
+            for line in order.lines.iter().filter(|line| rows::item_key(line.item_number)[..] == key[..]) {
+                if let Row::Live(item) = &mut row
+                    && item.version < order.version
+                {
+                    (item.quantity, item.version) = (item.quantity.wrapping_sub(line.quantity), order.version);
+                    sold = true;
+                }
+            }
+        }
+        let number = rows::read_item_key(key).unwrap();
+        if sold { rows::put_item(number, &row).hash() } else { rows::row_hash(Table::Items, key, value) }
+    };
+    rows.map(hash).fold(0, u128::wrapping_add)
 }
 
 impl Ledger for Store {

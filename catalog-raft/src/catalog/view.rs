@@ -20,11 +20,14 @@ pub struct View {
     live: u64,
 }
 
+/// A row, and what is known of it.
 #[derive(Debug, Clone)]
-struct Kept {
-    row: Row,
-    // Of the row as it was last stored, so that it can be taken out of the state hash; 0 before the first time.
-    hash: u128,
+pub(super) struct Kept {
+    pub row: Row,
+    /// Of the row as it is in the state hash, so that it can be taken out of that; 0 before the first time.
+    pub hash: u128,
+    /// The first revision of which the row on disk lacks what was sold, see [`super::writeback`]; 0 if it lacks nothing.
+    pub dirty_since: Revision,
 }
 
 /// A row that is to stand under a number that was never given.
@@ -32,7 +35,7 @@ struct Kept {
 pub(super) struct NewRow {
     pub item_number: ItemNumber,
     pub row: Row,
-    /// As it is stored, 0 if it is not yet.
+    /// As it is in the state hash, 0 if it is not yet.
     pub hash: u128,
 }
 
@@ -106,7 +109,8 @@ impl View {
                 self.live += 1;
             }
         }
-        self.rows.insert(rows.into_iter().map(|NewRow { item_number, row, hash }| (item_number, Kept { row, hash })));
+        let kept = |NewRow { item_number, row, hash }| (item_number, Kept { row, hash, dirty_since: 0 });
+        self.rows.insert(rows.into_iter().map(kept));
     }
 
     /// Has what was gathered be found.
@@ -145,9 +149,9 @@ impl View {
         }
     }
 
-    /// A row, and its hash as it was last stored.
-    pub(super) fn row_and_hash(&mut self, item_number: ItemNumber) -> Option<(&Row, &mut u128)> {
-        self.rows.get_mut(item_number).map(|kept| (&kept.row, &mut kept.hash))
+    /// A row, and what is known of it.
+    pub(super) fn kept_mut(&mut self, item_number: ItemNumber) -> Option<&mut Kept> {
+        self.rows.get_mut(item_number)
     }
 }
 

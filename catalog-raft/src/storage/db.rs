@@ -16,7 +16,7 @@ use rocksdb::{
 };
 
 use super::{
-    keys::{self, CF_ITEMS, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION},
+    keys::{self, CF_ITEMS, CF_LOG, CF_META, CF_ORDER_IDS, FORMAT, META_FORMAT, META_INCARNATION, OLDEST_FORMAT},
     manifest,
     space::Space,
 };
@@ -78,7 +78,7 @@ pub enum OpenError {
     Locked(PathBuf),
     /// It was written by another version of this program.
     #[error(
-        "{path} holds format {found}, this program reads format {FORMAT}: start it with the version that wrote it, or \
+        "{path} holds format {found}, this program reads formats {OLDEST_FORMAT} to {FORMAT}: start it with the version that wrote it, or \
          add the replica again under a new id with an empty folder"
     )]
     Format {
@@ -361,8 +361,13 @@ fn check_identity(db: &DB, path: &Path) -> Result<u128, OpenError> {
     match (get(META_FORMAT)?, get(META_INCARNATION)?) {
         (Some(format), incarnation) => {
             let found = u32::from_be_bytes(format.try_into().map_err(|_| integer("format version"))?);
-            if found != FORMAT {
+            if !(OLDEST_FORMAT..=FORMAT).contains(&found) {
                 return Err(OpenError::Format { path: path.to_owned(), found });
+            }
+            if found < FORMAT {
+                tracing::info!("{} is of format {found}, and of {FORMAT} from now on", path.display());
+                let raised = db.put_cf(meta, META_FORMAT, FORMAT.to_be_bytes()).and_then(|()| db.flush_wal(true));
+                raised.map_err(|source| refused(path, source))?;
             }
             let incarnation = incarnation.ok_or_else(|| OpenError::damaged(path, "its incarnation is missing"))?;
             Ok(u128::from_be_bytes(incarnation.try_into().map_err(|_| integer("incarnation"))?))

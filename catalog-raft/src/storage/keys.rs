@@ -2,7 +2,9 @@
 //! is theirs. Changing any of this raises [`FORMAT`].
 
 /// The version of everything on disk, checked at open.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+/// The oldest version that is read, and becomes [`FORMAT`] then: in 2 every row of an item is as the item is.
+pub const OLDEST_FORMAT: u32 = 2;
 
 /// Single values: [`META_FORMAT`], [`META_INCARNATION`], [`META_VOTE`], [`META_PURGED`], [`META_COMMITTED`].
 pub const CF_META: &str = "meta";

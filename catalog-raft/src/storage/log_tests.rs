@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::{
     db::{Db, OpenError},
-    keys::{CF_LOG, CF_META, FORMAT, META_FORMAT, META_VOTE, log_key},
+    keys::{CF_LOG, CF_META, FORMAT, META_FORMAT, META_VOTE, OLDEST_FORMAT, log_key},
     log_reader::CHUNK_BYTES,
     log_store::LogStore,
     testing::{PAYLOAD, append, entry, id, ids, start_append},
@@ -308,14 +308,32 @@ fn a_folder_has_one_owner() {
     Db::open(dir.path()).unwrap();
 }
 
+fn set_format(dir: &Path, format: u32) {
+    // As RocksDB alone opens it: this program refuses some.
+    let (path, options) = (dir.join("db"), rocksdb::Options::default());
+    let db = rocksdb::DB::open_cf(&options, &path, rocksdb::DB::list_cf(&options, &path).unwrap()).unwrap();
+    db.put_cf(db.cf_handle(CF_META).unwrap(), META_FORMAT, format.to_be_bytes()).unwrap();
+}
+
 #[test]
 fn another_format_is_refused() {
     let dir = TempDir::new().unwrap();
     let db = Db::open(dir.path()).unwrap();
-    let mut batch = WriteBatch::default();
-    batch.put_cf(db.cf(CF_META), META_FORMAT, (FORMAT + 1).to_be_bytes());
-    db.write(batch);
     drop(db);
-    let sentence = Db::open(dir.path()).unwrap_err().to_string();
-    assert!(sentence.contains(&format!("holds format {}", FORMAT + 1)), "{sentence}");
+    for other in [OLDEST_FORMAT - 1, FORMAT + 1] {
+        set_format(dir.path(), other);
+        let sentence = Db::open(dir.path()).unwrap_err().to_string();
+        assert!(sentence.contains(&format!("holds format {other}")), "{sentence}");
+    }
+}
+
+/// An older program must not take rows of items, which lack sales now, for the items.
+#[test]
+fn data_of_the_format_before_becomes_data_of_this_one() {
+    let dir = TempDir::new().unwrap();
+    drop(Db::open(dir.path()).unwrap());
+    set_format(dir.path(), OLDEST_FORMAT);
+    let db = Db::open(dir.path()).unwrap();
+    let format = db.raw().get_cf(db.cf(CF_META), META_FORMAT).unwrap().unwrap();
+    assert_eq!(format, FORMAT.to_be_bytes());
 }

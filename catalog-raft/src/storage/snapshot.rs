@@ -1,7 +1,8 @@
 //! Snapshot files: written from one frozen view, received in chunks, read back row by row, all in bounded memory.
 //!
 //! A file is a sequence of frames (length, checksum, kind, payload: the framing of the peer ports): one [`HEADER`],
-//! any number of [`ROWS`], one [`TRAILER`]. It appears under its name only when it is whole, synced and verified.
+//! any number of [`ROWS`], one [`TRAILER`] (how many rows, and the hash of the items' rows as they lie here, which may lack
+//! what the orders say). It appears under its name only when it is whole, synced and verified.
 //! Must not know what rows mean.
 
 mod reader;
@@ -26,12 +27,14 @@ pub use self::{reader::SnapshotReader, receiver::SnapshotReceiver};
 use super::codec::{StoredLogId, StoredMembership};
 use crate::{
     blocking,
-    catalog::rows::{Meta, Table},
+    catalog::rows::{Hashes, Meta, Table},
     raft,
 };
 
 /// The version of snapshot files.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The oldest version that is read: in 2 every row of an item is as the item is, and the trailer has no hash.
+const OLDEST_FORMAT: u32 = 2;
 const HEADER: u8 = 1;
 const ROWS: u8 = 2;
 const TRAILER: u8 = 3;
@@ -142,6 +145,7 @@ pub struct SnapshotWriter {
     table: Table,
     pending: BytesMut,
     pending_rows: u32,
+    written: Hashes,
     rows: u64,
     unsynced: u64,
 }
@@ -161,6 +165,7 @@ impl SnapshotWriter {
             table: Table::Items,
             pending: BytesMut::new(),
             pending_rows: 0,
+            written: Hashes::default(),
             rows: 0,
             unsynced: 0,
         };
@@ -183,6 +188,7 @@ impl SnapshotWriter {
             self.pending.put_slice(piece);
         }
         self.pending_rows += 1;
+        self.written.add(table, key, value);
         Ok(())
     }
 
@@ -192,7 +198,7 @@ impl SnapshotWriter {
     /// As the file's.
     pub fn finish(mut self) -> io::Result<SnapshotFile> {
         self.flush_rows()?;
-        let trailer = encode(&self.rows);
+        let trailer = encode(&(self.rows, self.written.items));
         self.write(TRAILER, &trailer)?;
         self.file.flush()?;
         if !Mutant::PurgeBeforeSnapshot.is_on() {
@@ -234,7 +240,7 @@ impl SnapshotWriter {
 /// `InvalidData` when it is damaged.
 pub fn verify(path: &Path) -> io::Result<Header> {
     let mut reader = SnapshotReader::open(path)?;
-    let mut hashes = crate::catalog::rows::Hashes::default();
+    let mut hashes = Hashes::default();
     while let Some(rows) = reader.next_rows()? {
         let table = rows.table;
         for row in rows {
@@ -242,8 +248,9 @@ pub fn verify(path: &Path) -> io::Result<Header> {
             hashes.add(table, &key, &value);
         }
     }
-    if hashes != reader.header.state.hashes {
-        return Err(invalid(path, "does not have the state hash that it claims"));
+    let claimed = Hashes { items: reader.items, ..reader.header.state.hashes };
+    if hashes != claimed {
+        return Err(invalid(path, "does not have the hashes that it claims"));
     }
     Ok(reader.header)
 }

@@ -1,13 +1,21 @@
 //! Damaged or misplaced rows are never taken for a state.
 
-use super::{Replica, add, change, command, order, rows::Table, withdraw};
+use catalog_client::Item;
+
+use super::{Catalog, Replica, add, change, command, order, rows::Table, withdraw};
 
 fn replica() -> Replica {
     let mut replica = Replica::stocked(&[5, 5]);
     replica.entry(&[command(1, order(&[(1, 1), (2, 2)])), command(2, order(&[(1, 9)])), command(3, withdraw(1))]);
     replica.act(add(None, "u"));
     replica.act(change(2, 3));
+    // Its row on disk lacks this one.
+    replica.act(order(&[(2, 1)]));
     replica
+}
+
+fn items(catalog: &Catalog) -> Vec<Item> {
+    catalog.items().items(None, None, None, 9).0
 }
 
 #[test]
@@ -21,10 +29,14 @@ fn a_flipped_bit_in_any_row_is_found() {
                 let mut bad = value.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
                 store.tables.get_mut(&table).unwrap().insert(key.clone(), bad);
-                assert!(store.restore_verified(replica.limits).is_err(), "{table:?} {key:?} bit {bit}");
+                let is_found = |restored: std::io::Result<Catalog>| match restored {
+                    Err(error) => error.kind() == std::io::ErrorKind::InvalidData,
+                    // Of an item that has sold since, the version may be another one before that sale: it becomes the same.
+                    Ok(catalog) => table == Table::Items && items(&catalog) == items(&replica.catalog),
+                };
+                assert!(is_found(store.restore_verified(replica.limits)), "{table:?} {key:?} bit {bit}");
                 if table != Table::Orders {
-                    let error = store.restore(replica.limits).unwrap_err();
-                    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+                    assert!(is_found(store.restore(replica.limits)), "{table:?} {key:?} bit {bit}");
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use catalog_client::frame::{Frame, decode, take_frame};
 
-use super::{FORMAT, HEADER, Header, ROWS, TRAILER, invalid};
+use super::{FORMAT, HEADER, Header, OLDEST_FORMAT, ROWS, TRAILER, invalid};
 use crate::catalog::rows::Table;
 
 /// Reads a snapshot row by row.
@@ -17,6 +17,8 @@ use crate::catalog::rows::Table;
 pub struct SnapshotReader {
     /// The first frame.
     pub header: Header,
+    /// The hash of the items' rows, as the trailer says; before it has been read, as the header does.
+    pub(super) items: u128,
     file: BufReader<File>,
     buffer: BytesMut,
     rows: u64,
@@ -40,10 +42,11 @@ impl SnapshotReader {
             Some(frame) if frame.kind == HEADER => decode(&frame.payload)?,
             _ => return Err(invalid(path, "does not begin with a header")),
         };
-        if header.format != FORMAT {
-            return Err(invalid(path, &format!("is of format {}, not {FORMAT}", header.format)));
+        if !(OLDEST_FORMAT..=FORMAT).contains(&header.format) {
+            let known = format!("is of format {}, not {OLDEST_FORMAT} to {FORMAT}", header.format);
+            return Err(invalid(path, &known));
         }
-        Ok(Self { header, file, buffer, rows: 0, done: false })
+        Ok(Self { items: header.state.hashes.items, header, file, buffer, rows: 0, done: false })
     }
 
     /// The next rows; `None` after the last, once the trailer has been checked.
@@ -66,7 +69,13 @@ impl SnapshotReader {
                 Ok(Some(Rows { table, bytes }))
             }
             Some(frame) if frame.kind == TRAILER => {
-                let rows: u64 = decode(&frame.payload)?;
+                let rows: u64 = if self.header.format == OLDEST_FORMAT {
+                    decode(&frame.payload)?
+                } else {
+                    let (rows, items) = decode(&frame.payload)?;
+                    self.items = items;
+                    rows
+                };
                 if rows != self.rows || !self.buffer.is_empty() || self.file.read(&mut [0])? != 0 {
                     return Err(broken("whose trailer does not fit its rows"));
                 }

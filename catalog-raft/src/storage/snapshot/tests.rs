@@ -64,6 +64,30 @@ fn a_flipped_byte_anywhere_or_a_missing_end_is_noticed() {
     verify(&path).unwrap();
 }
 
+/// In format 2 every row of an item was as the item is, so the state hash was that of the rows.
+#[test]
+fn a_file_of_the_format_before_is_read_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path()).path().to_owned();
+    let mut bytes = BytesMut::from(&fs::read(&path).unwrap()[..]);
+    let (mut older, mut lost) = (BytesMut::new(), BytesMut::new());
+    while let Some(frame) = catalog_client::frame::take_frame(&mut bytes).unwrap() {
+        let payload = match frame.kind {
+            HEADER => encode(&Header { format: OLDEST_FORMAT, ..header(&rows()) }),
+            TRAILER => encode(&(rows().len() as u64)),
+            _ => frame.payload.to_vec(),
+        };
+        put_frame(&mut older, frame.kind, &payload);
+        // A row of another item, with a checksum that fits.
+        let spoilt = payload.iter().enumerate().map(|(at, byte)| if at == 12 { byte ^ 1 } else { *byte });
+        put_frame(&mut lost, frame.kind, &if frame.kind == ROWS { spoilt.collect() } else { payload });
+    }
+    fs::write(&path, &older).unwrap();
+    assert_eq!(verify(&path).unwrap().state, header(&rows()).state);
+    fs::write(&path, &lost).unwrap();
+    assert!(verify(&path).is_err());
+}
+
 #[tokio::test]
 async fn a_received_file_appears_only_when_it_is_whole() {
     let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
