@@ -86,7 +86,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         eprintln!("data lies in memory: all that syncs is too fast; set TMPDIR to a folder on a disk");
     }
     let load = machine::warn_if_busy();
-    let driver = Driver::new(folder, programs.join("loadgen"), true);
+    let driver = Driver::new(folder.clone(), programs.join("loadgen"), true);
     let plan = args.plan();
     let how = json!({
         "items": plan.items, "orders": plan.orders, "behind": plan.behind, "watchers": plan.watchers,
@@ -94,16 +94,24 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         "cores": std::thread::available_parallelism()?.get(),
     });
     let mut report = Report::new(args.out.clone(), how)?;
-    let measured = parts(args, &plan, &driver, &wanted, &mut report).await;
+    let tools = Tools { driver, folder, programs };
+    let measured = parts(args, &plan, &tools, &wanted, &mut report).await;
     // What is known is told, whatever has happened.
     report.finish()?;
     measured
 }
 
+/// What loads are made with.
+struct Tools {
+    driver: Driver,
+    folder: Arc<Folder>,
+    programs: PathBuf,
+}
+
 async fn parts(
     args: &Args,
     plan: &Plan,
-    driver: &Driver,
+    Tools { driver, folder, programs }: &Tools,
     wanted: &dyn Fn(&[&str]) -> bool,
     report: &mut Report,
 ) -> anyhow::Result<()> {
@@ -113,7 +121,8 @@ async fn parts(
             items::run(report, driver, plan, &small).await.context("items")?;
         }
         if wanted(&["connections"]) {
-            connections::run(report, driver, plan, &small).await.context("connections")?;
+            let measured = connections::run(report, driver, plan, &small, folder.clone(), programs);
+            measured.await.context("connections")?;
         }
         if wanted(&["watchers"]) {
             watchers::run(report, plan, &small).await.context("watchers")?;

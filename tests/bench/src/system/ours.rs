@@ -47,10 +47,7 @@ impl Ours {
     /// When it does not come up.
     pub async fn set_up() -> Self {
         let cluster = TestCluster::start("bench", Options::new().quiet().items_csv(items_csv(ITEMS))).await;
-        let http = Client::new();
-        let url = format!("{}/lookup/{CACHED}", cluster.front());
-        http.get(&url).await.expect(200);
-        let page = page_of(&http.get(&url).await.expect(200));
+        let page = cached_page(&cluster, CACHED).await;
         Self { cluster, page }
     }
 
@@ -108,6 +105,13 @@ pub fn items_csv(count: u64) -> String {
         let _ = writeln!(items, "{item},A book of some length: {item},Topic_{},50,{STOCK}", item % 100);
     }
     items
+}
+
+/// The answer to a cached lookup of an item.
+pub async fn cached_page(cluster: &TestCluster, item: u64) -> Page {
+    let (http, url) = (Client::new(), format!("{}/lookup/{item}", cluster.front()));
+    http.get(&url).await.expect(200);
+    page_of(&http.get(&url).await.expect(200))
 }
 
 fn page_of(answer: &Answer) -> Page {
