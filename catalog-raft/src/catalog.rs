@@ -292,8 +292,9 @@ impl Catalog {
             draft.rows.push(rows::delete_dedup(revision));
         }
         while let Some((since, item_number)) = self.write_back.next_before(self.window.horizon()) {
-            let kept = self.view.kept_mut(item_number).expect(KEPT);
-            if kept.dirty_since == since {
+            // Looked at first: to change it copies its page for whoever reads a frozen view.
+            if self.view.kept(item_number).is_some_and(|kept| kept.dirty_since == since) {
+                let kept = self.view.kept_mut(item_number).expect(KEPT);
                 kept.dirty_since = 0;
                 draft.rows.push(rows::put_item(item_number, &kept.row));
             }

@@ -200,9 +200,9 @@ impl Catalog {
 
     /// Puts the items into `hashes` as they are, where their rows on disk are now.
     fn hash_what_was_sold(&mut self, hashes: &mut Hashes) {
-        for (_, item_number) in self.write_back.all() {
-            let Some(kept) = self.view.kept_mut(item_number) else { continue };
-            let hash = rows::put_item(item_number, &kept.row).hash();
+        for (_, item_number) in self.write_back.sorted() {
+            let Some(kept) = self.view.kept_mut(*item_number) else { continue };
+            let hash = rows::put_item(*item_number, &kept.row).hash();
             let before = std::mem::replace(&mut kept.hash, hash);
             hashes.items = hashes.items.wrapping_add(hash).wrapping_sub(before);
         }

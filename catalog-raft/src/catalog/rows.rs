@@ -198,7 +198,8 @@ pub fn order_id_key(id: OrderId) -> [u8; 16] {
     id.0.to_be_bytes()
 }
 
-pub(super) fn put_item(item_number: ItemNumber, row: &Row) -> RowWrite {
+/// An item's row.
+pub fn put_item(item_number: ItemNumber, row: &Row) -> RowWrite {
     RowWrite::put(Table::Items, &item_key(item_number), row, 128)
 }
 

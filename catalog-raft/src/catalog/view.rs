@@ -150,6 +150,11 @@ impl View {
     }
 
     /// A row, and what is known of it.
+    pub(super) fn kept(&self, item_number: ItemNumber) -> Option<&Kept> {
+        self.rows.get(item_number)
+    }
+
+    /// The same, to change.
     pub(super) fn kept_mut(&mut self, item_number: ItemNumber) -> Option<&mut Kept> {
         self.rows.get_mut(item_number)
     }

@@ -36,8 +36,11 @@ impl WriteBack {
         self.dirty.front().is_some_and(|(since, _)| *since < horizon).then(|| self.dirty.pop_front())?
     }
 
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = (Revision, ItemNumber)> {
-        self.dirty.iter().copied()
+    /// Puts those that were noted order by order in the order in which they are noted entry by entry, so that a replica that
+    /// was started anew writes what others do, and gives all.
+    pub fn sorted(&mut self) -> &[(Revision, ItemNumber)] {
+        let dirty = self.dirty.make_contiguous();
+        dirty.sort_unstable();
+        dirty
     }
 }

@@ -30,8 +30,8 @@ const DB_FOLDER: &str = "db";
 const LOG_WRITE_BUFFER: usize = 32 << 20;
 /// Write buffers of the log: one that fills while two are being flushed, so that a slow disk does not stall appends.
 const LOG_WRITE_BUFFERS: i32 = 3;
-/// Write buffer of the items, bytes. Items that are bought again and again have a row there for each time, and only the last
-/// one goes on: a buffer that holds the purchases of some seconds is flushed as so many fewer rows.
+/// Write buffer of the items, bytes. Of an item that has several rows there only the last one goes on: a buffer that holds those
+/// of half a minute is flushed as so many fewer.
 const ITEMS_WRITE_BUFFER: usize = 64 << 20;
 /// Write buffer of every other column family, bytes. What is rarely written is flushed early by
 /// [`MAX_WAL`], whatever its size.

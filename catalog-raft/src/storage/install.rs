@@ -1,5 +1,6 @@
 //! Replaces the state by a snapshot, atomically although it is too large for one write: a note on disk says that it
-//! has begun and from which file; a restart that finds the note begins again. The last write removes it.
+//! has begun and from which file; a restart that finds the note begins again. The last write removes it. What the file's rows
+//! make is looked at before, so that a wrong one takes the place of nothing.
 
 use std::io;
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::catalog::{
     Catalog, Restore,
-    rows::{Table, put_order_id},
+    rows::{Table, put_order_id, read_orders},
 };
 
 /// Rows go to the database in writes of about so many bytes.
@@ -64,6 +65,8 @@ pub(super) fn resume(db: &Db, newest: Option<&SnapshotFile>) -> io::Result<()> {
 }
 
 fn replace(db: &Db, file: &SnapshotFile) -> io::Result<(Header, Catalog)> {
+    // First of all: rows that do not make the state that they claim must not take the place of any.
+    let catalog = restored(file)?;
     let mut batch = WriteBatch::default();
     batch.put_cf(db.cf(CF_STATE), STATE_INSTALLING, file_name(file));
     for name in [CF_ITEMS, CF_ORDERS, CF_ORDER_IDS, CF_DEDUP] {
@@ -72,21 +75,15 @@ fn replace(db: &Db, file: &SnapshotFile) -> io::Result<(Header, Catalog)> {
     db.write(batch);
 
     let mut reader = file.read()?;
-    let mut restore = Restore::new(reader.header.state.horizon);
     let mut batch = WriteBatch::default();
     while let Some(rows) = reader.next_rows()? {
         let table = rows.table;
         for row in rows {
             let (key, value) = row?;
-            match table {
-                Table::Items => restore.item(&key, &value)?,
-                Table::Dedup => restore.dedup(&key, &value)?,
-                Table::Orders => {
-                    for order in restore.orders(&key, &value)? {
-                        put_row(db, &mut batch, &put_order_id(&order));
-                    }
+            if table == Table::Orders {
+                for order in read_orders(&value)? {
+                    put_row(db, &mut batch, &put_order_id(&order));
                 }
-                Table::OrderIds => unreachable!("snapshots hold no rows of the index"),
             }
             batch.put_cf(db.cf(family(table)), &key, &value);
             if batch.size_in_bytes() >= WRITE_BYTES {
@@ -101,13 +98,32 @@ fn replace(db: &Db, file: &SnapshotFile) -> io::Result<(Header, Catalog)> {
         membership: header.membership.clone(),
         state: header.state,
     };
-    let catalog = restore.verified(applied.revision(), &applied.state)?;
     batch.put_cf(db.cf(CF_STATE), STATE_APPLIED, to_bytes(&applied));
     batch.delete_cf(db.cf(CF_STATE), STATE_INSTALLING);
     db.write(batch);
     // openraft purges the log behind an installed snapshot: the state must not be the one that is lost.
     db.sync();
     Ok((header, catalog))
+}
+
+/// The state that a file's rows make, which is the one that it claims.
+fn restored(file: &SnapshotFile) -> io::Result<Catalog> {
+    let mut reader = file.read()?;
+    let mut restore = Restore::new(reader.header.state.horizon);
+    while let Some(rows) = reader.next_rows()? {
+        let table = rows.table;
+        for row in rows {
+            let (key, value) = row?;
+            match table {
+                Table::Items => restore.item(&key, &value)?,
+                Table::Dedup => restore.dedup(&key, &value)?,
+                Table::Orders => drop(restore.orders(&key, &value)?),
+                Table::OrderIds => unreachable!("snapshots hold no rows of the index"),
+            }
+        }
+    }
+    let Header { last_log_id, state, .. } = &reader.header;
+    restore.verified(last_log_id.map_or(0, |id| id.index), state)
 }
 
 fn file_name(file: &SnapshotFile) -> &[u8] {

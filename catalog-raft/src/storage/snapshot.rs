@@ -234,7 +234,7 @@ impl SnapshotWriter {
     }
 }
 
-/// Reads a whole file and checks it.
+/// Reads a whole file and checks it, in little memory: what its items make with its orders is for who installs it to see.
 ///
 /// # Errors
 /// `InvalidData` when it is damaged.

@@ -75,3 +75,21 @@ fn a_window_that_is_full_writes_what_leaves_it() {
     }
     assert_eq!(due, [(1, Some(1))]);
 }
+
+/// Found in review: a started replica noted what rows lack by order, others by number, and wrote the same rows in another order.
+#[test]
+fn rows_that_are_due_come_in_one_order_after_a_restart_too() {
+    let mut replica = Replica::stocked(&[5, 5]);
+    replica.entry(&[super::command(1, order(&[(2, 1)])), super::command(2, order(&[(1, 1)]))]);
+    let mut restarted = Replica {
+        limits: replica.limits,
+        catalog: replica.store.restore(replica.limits).unwrap(),
+        store: replica.store.clone(),
+    };
+    for _ in 0..11 {
+        let (rows, after) = (replica.entry(&[]).rows, restarted.entry(&[]).rows);
+        assert_eq!(rows, after);
+    }
+    let (_, item) = replica.store.rows(Table::Items).next().unwrap();
+    assert_eq!(rows::read_item(item).unwrap().live().unwrap().quantity, 4, "they were due");
+}

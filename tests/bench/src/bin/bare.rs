@@ -28,6 +28,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> anyhow::Result<()> {
     // As many threads as our front end has by default.
     let threads = (std::thread::available_parallelism()?.get() / 2).max(1);
+    cluster_config::server::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(serve())
 }

@@ -67,11 +67,12 @@ async fn by_turns<const LOADS: usize>(
     for load in loads {
         load.run(driver, 1).await?;
     }
-    for _ in 0..plan.rounds {
+    for round in 0..plan.rounds as usize {
         for (step, connections) in STEPS.into_iter().enumerate() {
-            for (rates, load) in rates.iter_mut().zip(loads) {
-                let load = Load { connections, ..load.clone() };
-                rates[step].push(load.run(driver, plan.seconds).await?.per_second);
+            for turn in 0..LOADS {
+                let which = (turn + round) % LOADS;
+                let load = Load { connections, ..loads[which].clone() };
+                rates[which][step].push(load.run(driver, plan.seconds).await?.per_second);
             }
         }
     }
