@@ -102,7 +102,7 @@ impl Restore {
     }
 
     /// One row of [`Table::Orders`], after all items: all of them for [`Restore::verified`], those from the horizon on for
-    /// [`Restore::trusting_orders`]. Gives the orders, so that the caller can rebuild [`Table::OrderIds`].
+    /// [`Restore::trusting_orders`]. Gives the orders.
     ///
     /// # Errors
     /// As [`Restore::item`].

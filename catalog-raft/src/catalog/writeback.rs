@@ -7,7 +7,7 @@
 //! * Whatever changes an item and is no order writes its row, with all sales up to there.
 //! * A row that lacks a sale at a revision is written in the very entry by which the horizon passes that revision.
 //!
-//! A shop of 100,000 items that all sell writes a fifth of the rows that it would write otherwise, and a database pays by
+//! A shop of 100,000 items that all sell writes an eighth of the rows that it would write otherwise, and a database pays by
 //! the row: each is logged, kept, and sorted among the others. This is the redo of ARIES (Mohan et al., 1992): the ledger is
 //! the log, an item's row is a page, its version is the page's LSN, and what the log has beyond that is done again.
 //! Must not know what rows are made of.
