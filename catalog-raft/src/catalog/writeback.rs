@@ -7,7 +7,7 @@
 //! * Whatever changes an item and is no order writes its row, with all sales up to there.
 //! * A row that lacks a sale at a revision is written in the very entry by which the horizon passes that revision.
 //!
-//! A shop of 100,000 items that all sell writes an eighth of the rows that it would write otherwise, and a database pays by
+//! A shop of 100,000 items that all sell writes about an eighth of the rows that it would write otherwise, and a database pays by
 //! the row: each is logged, kept, and sorted among the others. This is the redo of ARIES (Mohan et al., 1992): the ledger is
 //! the log, an item's row is a page, its version is the page's LSN, and what the log has beyond that is done again.
 //! Must not know what rows are made of.
@@ -33,7 +33,8 @@ impl WriteBack {
     /// The next item that stands here since before the horizon, and since when. Its row is due if it still lacks what
     /// it lacked then.
     pub fn next_before(&mut self, horizon: Revision) -> Option<(Revision, ItemNumber)> {
-        self.dirty.front().is_some_and(|(since, _)| *since < horizon).then(|| self.dirty.pop_front())?
+        let is_before = self.dirty.front().is_some_and(|(since, _)| *since < horizon);
+        if is_before { self.dirty.pop_front() } else { None }
     }
 
     /// Puts those that were noted order by order in the order in which they are noted entry by entry, so that a replica that
