@@ -12,6 +12,7 @@ mod log_reader;
 mod log_store;
 mod manifest;
 mod mark;
+mod options;
 mod recovery;
 mod snapshot;
 mod space;
