@@ -17,9 +17,8 @@ use tokio::sync::oneshot;
 
 use super::{
     db::Db,
-    keys::{CF_STATE, STATE_APPLIED},
     snapshot::{self, Header, SnapshotFile, SnapshotWriter},
-    state::{Applied, State, family, unreadable},
+    state::{State, family, read_applied, unreadable},
 };
 use crate::{
     blocking,
@@ -95,8 +94,8 @@ impl SnapshotBuilder {
     }
 }
 
-/// Takes a frozen view before it returns: nothing that is applied later is in it. The file is written by a thread of its
-/// own, because RocksDB's view borrows the database.
+/// Takes a frozen view before it returns: nothing that is applied later is in it, and nothing may be applied before. The file
+/// is written by a thread of its own, because what it reads borrows the database.
 #[cfg(not(feature = "simulation"))]
 pub(super) async fn freeze(db: &Db, folder: &Path) -> oneshot::Receiver<io::Result<Written>> {
     let (frozen, is_frozen) = oneshot::channel();
@@ -150,24 +149,22 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     }
 }
 
+/// Everything that is read is opened before `frozen` is called: until then nobody applies, so all of it is of one moment,
+/// which each iterator holds. A snapshot of RocksDB's own would hold it too; but when one goes, RocksDB writes all files of
+/// the last level again that came there by a move alone, which is most of the ledger.
 fn write_snapshot(db: &Db, folder: &Path, frozen: impl FnOnce()) -> io::Result<(Header, SnapshotFile)> {
-    let view = db.raw().snapshot();
     let open = |table| {
         let mut options = ReadOptions::default();
         // Everything is read once: it must not drive out of the cache what orders look up.
         options.fill_cache(false);
         options.set_readahead_size(READ_AHEAD);
-        view.raw_iterator_cf_opt(db.cf(family(table)), options)
+        (table, db.raw().raw_iterator_cf_opt(db.cf(family(table)), options))
     };
-    // While this one is made RocksDB holds the lock of the items' write buffer, to copy it, and whoever applies waits: not
-    // for a thread that yields to every other.
-    let mut items = Some(open(Table::Items));
+    // While that of the items is made RocksDB holds the lock of their write buffer, to copy it, and whoever applies waits:
+    // not for a thread that yields to every other.
+    let tables = [Table::Items, Table::Orders, Table::Dedup].map(open);
+    let applied = read_applied(db)?;
     frozen();
-    // What it stands for comes out of the same view as the rows.
-    let applied = match view.get_cf(db.cf(CF_STATE), STATE_APPLIED).map_err(io::Error::other)? {
-        Some(bytes) => super::codec::from_bytes(&bytes)?,
-        None => Applied::default(),
-    };
     let mut header = Header::new(&applied);
     if Mutant::SnapshotOlderMeta.is_on()
         && let Some(id) = &mut header.last_log_id
@@ -175,8 +172,7 @@ fn write_snapshot(db: &Db, folder: &Path, frozen: impl FnOnce()) -> io::Result<(
         id.index = id.index.saturating_sub(1);
     }
     let mut writer = SnapshotWriter::begin(folder, header.clone())?;
-    for table in [Table::Items, Table::Orders, Table::Dedup] {
-        let mut rows = items.take().unwrap_or_else(|| open(table));
+    for (table, mut rows) in tables {
         rows.seek_to_first();
         while let Some((key, value)) = rows.item() {
             writer.row(table, key, value)?;
@@ -219,4 +215,57 @@ pub(super) fn verify_meanwhile(file: &SnapshotFile) {
 fn give_way() {
     // On Linux priorities are those of threads. It is no harm when the system refuses.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::rows::version_key;
+
+    /// Orders as far as this is concerned: keys and values.
+    fn put(db: &Db, revisions: std::ops::Range<u64>) {
+        for revision in revisions {
+            let key = version_key(catalog_client::Version { revision, n: 0 });
+            db.raw().put_cf(db.cf(family(Table::Orders)), key, [0]).unwrap();
+        }
+    }
+
+    /// Has all orders lie in the last level.
+    fn move_down(db: &Db) {
+        let orders = db.cf(family(Table::Orders));
+        db.raw().flush_cf(orders).unwrap();
+        db.raw().compact_range_cf(orders, None::<&[u8]>, None::<&[u8]>);
+    }
+
+    /// Its files: what is written again has a new name.
+    fn files(db: &Db) -> Vec<String> {
+        db.raw().live_files().unwrap().into_iter().map(|file| file.name).collect()
+    }
+
+    /// Ten million orders, 73 files, were written again after a snapshot, on each replica: buys fell from 27,000 to 7,500 a
+    /// second for ten seconds.
+    #[test]
+    fn a_snapshot_is_of_its_moment_and_makes_rocksdb_write_nothing_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("snapshots")).unwrap();
+        put(&db, 0..100);
+        let mut before = Vec::new();
+        let (_, file) = write_snapshot(&db, &dir.path().join("snapshots"), || {
+            put(&db, 100..200);
+            move_down(&db);
+            before = files(&db);
+            put(&db, 200..201);
+        })
+        .unwrap();
+        let mut rows = 0;
+        let mut reader = file.read().unwrap();
+        while let Some(some) = reader.next_rows().unwrap() {
+            rows += some.count();
+        }
+        assert_eq!(rows, 100, "nothing that was written later");
+
+        db.raw().wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
+        assert_eq!(files(&db), before);
+    }
 }
