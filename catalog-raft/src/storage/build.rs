@@ -242,8 +242,8 @@ mod tests {
         db.raw().live_files().unwrap().into_iter().map(|file| file.name).collect()
     }
 
-    /// Ten million orders, 73 files, were written again after a snapshot, on each replica: buys fell from 27,000 to 7,500 a
-    /// second for ten seconds.
+    /// Six million orders, 41 files, were written again after a snapshot, on each replica: buys fell from 22,000 to 7,000 a
+    /// second for four seconds.
     #[test]
     fn a_snapshot_is_of_its_moment_and_makes_rocksdb_write_nothing_again() {
         let dir = tempfile::tempdir().unwrap();
