@@ -72,8 +72,8 @@ pub(super) fn of_database() -> Result<Options, rocksdb::Error> {
     // There is one writer at a time, and vectors as write buffers ask for it.
     options.set_allow_concurrent_memtable_write(false);
     options.set_max_background_jobs(BACKGROUND_JOBS);
-    // All replicas fill their buffers at the same time. A thread that has slept for seconds keeps a core for milliseconds
-    // before it lets others in, and a buy waits for two replicas.
+    // All replicas fill their buffers at the same time, and buys wait for two of them: of 64 clients one buy in a hundred
+    // waited a fifth longer or more.
     let mut environment = Env::new()?;
     environment.lower_high_priority_thread_pool_cpu_priority();
     options.set_env(&environment);
@@ -149,7 +149,7 @@ mod tests {
         db.raw().put_cf(db.cf(CF_LOG), b"key", b"value").unwrap();
         db.raw().flush_cf(db.cf(CF_LOG)).unwrap();
         let nice = nice_of_flushing_threads();
-        // One that has not yet had anything to do has not yet been told.
+        // There may be others, of databases of other tests, that have not done anything yet.
         assert!(nice.contains(&19), "{nice:?}");
     }
 }
