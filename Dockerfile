@@ -1,6 +1,6 @@
 # The images catalog-raft, order and frontend, one a target: docker build --target order .
 #
-# BUILDER compiles the programs and lays out what they need (.ci/image-root): any image with Rust 1.88 and apt-get. A context
+# BUILDER compiles the programs, untrained, and lays out what they need (.ci/image-root): any image with Rust 1.88 and apt-get. A context
 # that brings `image/` laid out, as `make images` makes one where no registry can be reached, is taken as it is, and any
 # image with a shell will do as BUILDER. RUNTIME is what the images add to: nothing by default.
 ARG BUILDER=rust:1-bookworm
@@ -9,7 +9,7 @@ ARG RUNTIME=scratch
 FROM ${BUILDER} AS build
 WORKDIR /src
 COPY . .
-RUN [ -d image ] || { .ci/tools && CARGO_TARGET_DIR=/target .ci/build /built --profile dist --servers \
+RUN [ -d image ] || { .ci/tools && CARGO_TARGET_DIR=/target PGO=no .ci/build /built --profile dist \
     && .ci/image-root /built image; }
 
 FROM ${RUNTIME} AS base

@@ -32,6 +32,9 @@ DOCS ?=
 ITEMS ?=
 ORDERS ?=
 WATCHERS ?=
+# `no` builds what is measured, and what ships, without training it first (docs/benchmarks.md).
+PGO ?=
+export PGO
 # How `make microbench` builds: dist, or dev.
 PROFILE ?=
 # `loadgen` drives by it what wrk would.

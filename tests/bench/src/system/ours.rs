@@ -73,28 +73,36 @@ impl Ours {
         self.cluster.start_all().await
     }
 
-    /// Stops all servers at once; their data stays.
+    /// As [`stop_all`] does.
     ///
     /// # Errors
     /// When one does not end.
     pub async fn stop(&self) -> anyhow::Result<()> {
-        let cluster = self.cluster.cluster.clone();
-        tokio::task::spawn_blocking(move || {
-            thread::scope(|scope| {
-                let stop = |node: String| {
-                    let cluster = &cluster;
-                    scope.spawn(move || match cluster.process(&node) {
-                        Some(_) => cluster.stop(&node, STOP_PATIENCE),
-                        None => Ok(()),
-                    })
-                };
-                let stopping: Vec<_> = cluster.nodes().into_iter().map(stop).collect();
-                stopping.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("stopping panicked"))?)
-            })
-        })
-        .await
-        .context("stopping our cluster")?
+        stop_all(&self.cluster).await
     }
+}
+
+/// Stops all servers of a cluster at once; their data stays.
+///
+/// # Errors
+/// When one does not end.
+pub async fn stop_all(cluster: &TestCluster) -> anyhow::Result<()> {
+    let cluster = cluster.cluster.clone();
+    tokio::task::spawn_blocking(move || {
+        thread::scope(|scope| {
+            let stop = |node: String| {
+                let cluster = &cluster;
+                scope.spawn(move || match cluster.process(&node) {
+                    Some(_) => cluster.stop(&node, STOP_PATIENCE),
+                    None => Ok(()),
+                })
+            };
+            let stopping: Vec<_> = cluster.nodes().into_iter().map(stop).collect();
+            stopping.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("stopping panicked"))?)
+        })
+    })
+    .await
+    .context("stopping our cluster")?
 }
 
 /// So many items as the CSV that a layout names, each with a stock of [`STOCK`].
