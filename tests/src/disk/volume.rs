@@ -46,11 +46,25 @@ impl Volume {
     /// # Errors
     /// As the file's, but for the one that is wanted.
     pub fn fill(&self) -> io::Result<u64> {
+        self.take(u64::MAX)
+    }
+
+    /// As [`Volume::fill`], but takes no more than is free now: what a replica lets go meanwhile is left to it.
+    ///
+    /// # Errors
+    /// As [`Volume::fill`].
+    pub fn fill_what_is_free(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.path)?;
+        self.take(found.f_bavail * found.f_frsize)
+    }
+
+    fn take(&self, most: u64) -> io::Result<u64> {
         let mut file = File::options().append(true).create(true).open(self.path.join(FILLER))?;
         let zeros = vec![0; CHUNK];
         let (mut took, mut chunk) = (0, CHUNK);
-        while chunk > 0 {
-            match file.write(&zeros[..chunk]) {
+        while chunk > 0 && took < most {
+            let next = chunk.min(usize::try_from(most - took).unwrap_or(chunk));
+            match file.write(&zeros[..next]) {
                 Ok(written) => took += written as u64,
                 Err(error) if error.kind() == ErrorKind::StorageFull => chunk /= 2,
                 Err(error) => return Err(error),
