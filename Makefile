@@ -199,7 +199,7 @@ questions: tools ## answers the four questions of the original's task with figur
 	@CATALOG_STORE_BIN='$(CURDIR)/$(BUILT)-dist' TMPDIR="$${TMPDIR:-/var/tmp}" $(BUILT)-dist/questions \
 		--rounds '$(or $(ROUNDS),3)' --seconds '$(or $(SECONDS),1)' --times '$(or $(TIMES),3)' $(if $(DOCS),--docs docs)
 
-# Of what ships by default; PROFILE=dev is a quick look at what tests run.
+# Built as what ships by default, but not trained; PROFILE=dev is a quick look at what tests run.
 microbench: tools ## what parts cost alone: apply, codecs, log store, cache [PROFILE=dev ONLY=apply]
 	@.ci/with-target .ci/with-rocksdb '$(or $(PROFILE),dist)' cargo bench --locked --profile '$(or $(PROFILE),dist)' \
 		-p catalog-raft -p catalog-client -p frontend --bench catalog --bench frame --bench cache -- '$(ONLY)'
