@@ -141,8 +141,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         tracing::info!("snapshot of {} bytes up to {:?}", file.len(), header.last_log_id);
         let newest = self.current.advance((header.clone(), file.clone()));
         self.state.set_snapshot_bytes(newest.len());
-        // The older ones go only now that this one is durable under its name. A file system takes its time to free a
-        // gigabyte.
+        // The older ones go only now that this one is durable under its name.
         let folder = self.folder.clone();
         blocking::apart(move || snapshot::remove_older(&folder, &newest)).await??;
         Ok(Snapshot { meta: header.meta(), snapshot: file })

@@ -7,6 +7,7 @@
 
 mod reader;
 mod receiver;
+mod removal;
 
 use std::{
     fs::{self, File},
@@ -95,7 +96,7 @@ pub struct SnapshotFile {
 
 impl SnapshotFile {
     fn open(path: PathBuf) -> io::Result<Self> {
-        let file = File::open(&path)?;
+        let file = removal::open(&path)?;
         let length = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), path, length })
     }
@@ -282,7 +283,7 @@ pub fn newest(folder: &Path) -> io::Result<Option<(Header, SnapshotFile)>> {
     Ok(Some((header, SnapshotFile::open(path)?)))
 }
 
-/// Removes all snapshots but `kept`.
+/// Removes all snapshots but `kept`, in a time that grows with them.
 ///
 /// # Errors
 /// As the files'.
@@ -291,7 +292,7 @@ pub fn remove_older(folder: &Path, kept: &SnapshotFile) -> io::Result<()> {
         let path = entry?.path();
         let is_snapshot = path.extension().is_some_and(|extension| extension == SUFFIX);
         if is_snapshot && path < kept.path {
-            fs::remove_file(path)?;
+            removal::remove(&path)?;
         }
     }
     Ok(())

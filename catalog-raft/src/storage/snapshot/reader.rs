@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use catalog_client::frame::{Frame, decode, take_frame};
 
-use super::{FORMAT, HEADER, Header, OLDEST_FORMAT, ROWS, TRAILER, invalid};
+use super::{FORMAT, HEADER, Header, OLDEST_FORMAT, ROWS, TRAILER, invalid, removal};
 use crate::catalog::rows::Table;
 
 /// Reads a snapshot row by row.
@@ -35,7 +35,7 @@ pub struct Rows {
 
 impl SnapshotReader {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::new(File::open(path)?);
+        let mut file = BufReader::new(removal::open(path)?);
         let mut buffer = BytesMut::new();
         let first = next_frame(&mut file, &mut buffer)?;
         let header: Header = match first {
