@@ -38,14 +38,19 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes a file. It takes as long as the file is large: to be called where that is no harm.
+/// Removes a file, unless somebody else has: one is built while another is installed. It takes as long as the file is large:
+/// to be called where that is no harm.
 ///
 /// # Errors
 /// When it cannot be opened, or its name not removed.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
+    let opened = File::options().write(true).open(path);
     // From here on nobody comes to it by its name, and who reads it has the lock or will not get it.
-    fs::remove_file(path)?;
+    let file = match opened.and_then(|file| fs::remove_file(path).map(|()| file)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(());
     }
@@ -90,6 +95,13 @@ mod tests {
         remove(&path).unwrap();
         assert!(!path.exists());
         assert_eq!(seen.metadata().unwrap().len(), 3 * PIECE + 1);
+    }
+
+    /// Two that remove at a time would have ended the process.
+    #[test]
+    fn what_is_gone_already_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        remove(&folder.path().join("1.snap")).unwrap();
     }
 
     #[test]
