@@ -1,7 +1,7 @@
 //! The end of a snapshot file that a newer one has replaced.
 //!
-//! Where a file system frees a gigabyte at once, whoever syncs another file waits for it: four syncs of a log in a row took
-//! 80 ms each. So the file is freed piece by piece. Whoever reads one holds a shared lock on it; then it is freed when the
+//! Where a file system frees a gigabyte at once, whoever syncs another file waits for it: beside 800 MB four syncs in a row
+//! took 42 to 87 ms each. So the file is freed piece by piece. Whoever reads one holds a shared lock on it; then it is freed when the
 //! last of them is through, and at once.
 
 use std::{
