@@ -89,15 +89,16 @@ impl Window {
 
     /// Remembers a command under a version above all others. False if its id is remembered already.
     pub fn remember(&mut self, version: Version, record: DedupRecord) -> bool {
+        let DedupRecord { id, fingerprint, outcome } = record;
         let Self { records, forgotten, places, hasher, .. } = self;
-        let id = |place: u32| records[index(place, *forgotten)].1.id;
-        let is_its = |place: &u32| id(*place) == record.id;
-        match places.entry(hasher.hash_one(record.id), is_its, |place| hasher.hash_one(id(*place))) {
+        let id_at = |place: u32| records[index(place, *forgotten)].1.id;
+        match places.entry(hasher.hash_one(id), |place| id_at(*place) == id, |place| hasher.hash_one(id_at(*place))) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
                 let count = u32::try_from(records.len()).expect("fewer than 2^32 records are kept");
+                // Before its place: that may be out of the processor's cache, and what is written after it would wait.
+                records.push_back((version, DedupRecord { id, fingerprint, outcome }));
                 vacant.insert(forgotten.wrapping_add(count));
-                records.push_back((version, record));
                 true
             }
         }

@@ -84,6 +84,25 @@ impl<V: Clone> Leaf<V> {
     }
 }
 
+/// A value that was found, and not yet looked at.
+#[derive(Debug)]
+pub(super) struct Place<'a, V> {
+    page: &'a Arc<[V]>,
+    value: &'a V,
+}
+
+impl<'a, V> Place<'a, V> {
+    /// The value.
+    pub fn value(&self) -> &'a V {
+        self.value
+    }
+
+    /// Whether its page is that of a clone of the map too, and so copied when the value changes.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(self.page) > 1
+    }
+}
+
 /// Where a number is: its book, the bit of its page there, and its own on that.
 fn address(number: ItemNumber) -> (u64, u64, u64) {
     (number / (WIDTH * WIDTH), 1 << (number / WIDTH % WIDTH), 1 << (number % WIDTH))
@@ -104,6 +123,13 @@ impl<V: Clone> Pages<V> {
     pub fn get(&self, number: ItemNumber) -> Option<&V> {
         let (book, page, place) = address(number);
         self.books.get(&book)?.get(page)?.get(place)
+    }
+
+    /// The same, without a look at the page.
+    pub fn place(&self, number: ItemNumber) -> Option<Place<'_, V>> {
+        let (book, page, place) = address(number);
+        let page = self.books.get(&book)?.get(page)?;
+        Some(Place { page: &page.values, value: page.get(place)? })
     }
 
     /// A value, to change. A page that a clone of the map has too is copied first.
@@ -165,6 +191,20 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_page_is_shared_while_a_clone_has_it_too() {
+        let mut pages = Pages::default();
+        pages.insert([(1, 'a'), (2, 'b'), (64, 'c')]);
+        let shared = |pages: &Pages<char>| [1, 2, 64].map(|n| pages.place(n).expect("it was put there").is_shared());
+        assert_eq!(shared(&pages), [false; 3]);
+        let frozen = pages.clone();
+        *pages.get_mut(1).expect("it was put there") = 'd';
+        // The book was copied, and one page of it.
+        assert_eq!((shared(&pages), shared(&frozen)), ([false, false, true], [false, false, true]));
+        drop(frozen);
+        assert_eq!(shared(&pages), [false; 3]);
+    }
+
     proptest! {
         #[test]
         fn as_a_map_does_and_clones_keep_what_they_had(steps in prop::collection::vec((number(), prop::collection::vec(number(), 0..9), any::<u16>(), any::<bool>()), 0..200), after in number()) {
@@ -190,6 +230,7 @@ mod tests {
             for (pages, map) in [(pages, map), frozen] {
                 prop_assert!(map.iter().all(|(number, value)| pages.get(*number) == Some(value)));
                 prop_assert_eq!(pages.get(after), map.get(&after));
+                prop_assert_eq!(pages.place(after).map(|place| place.value()), map.get(&after));
                 let above: Vec<_> = pages.above(after).collect();
                 let expected: Vec<_> = map.range(after + 1..).map(|(number, value)| (*number, value)).collect();
                 prop_assert_eq!(above, expected);

@@ -199,13 +199,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
         tracing::info!("installing the snapshot {} up to {:?}", file.path().display(), meta.last_log_id);
-        let (state, folder, installed) = (self.state.clone(), self.folder.clone(), file.clone());
-        let header = blocking::apart(move || {
-            let header = install::install(&state, &installed)?;
-            snapshot::remove_older(&folder, &installed)?;
-            Ok::<_, io::Error>(header)
-        })
-        .await??;
+        let (state, installed) = (self.state.clone(), file.clone());
+        let header = blocking::apart(move || install::install(&state, &installed)).await??;
         self.applied = Applied {
             last_log_id: header.last_log_id,
             membership_log_id: header.membership_log_id,
@@ -215,7 +210,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.state.set_snapshot_bytes(file.len());
         // One that is being written is older than this.
         self.ahead = Ahead::Idle;
-        self.current.replace((header, file));
+        self.current.replace((header, file.clone()));
+        // Now that nobody here holds the one before it, that can be freed in pieces.
+        let folder = self.folder.clone();
+        blocking::apart(move || snapshot::remove_older(&folder, &file)).await??;
         tracing::info!("installed: at revision {}", self.applied.revision());
         Ok(())
     }
