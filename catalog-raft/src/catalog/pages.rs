@@ -97,7 +97,7 @@ impl<'a, V> Place<'a, V> {
         self.value
     }
 
-    /// Whether its page is that of a clone of the map too, and so copied when the value changes.
+    /// Whether another book has its page too, one that was copied for a clone of the map.
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(self.page) > 1
     }

@@ -211,9 +211,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // One that is being written is older than this.
         self.ahead = Ahead::Idle;
         self.current.replace((header, file.clone()));
-        // Now that nobody here holds the one before it, that can be freed in pieces.
-        let folder = self.folder.clone();
-        blocking::apart(move || snapshot::remove_older(&folder, &file)).await??;
+        self.remove_meanwhile(file);
         tracing::info!("installed: at revision {}", self.applied.revision());
         Ok(())
     }
@@ -226,6 +224,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 impl StateMachine {
     fn builder(&self, source: Source) -> SnapshotBuilder {
         SnapshotBuilder::new(source, self.state.clone(), self.folder.clone(), self.current.clone())
+    }
+
+    /// Removes the snapshots before this one while Raft goes on: nobody here holds them any more, so they are freed in pieces,
+    /// which takes its time.
+    fn remove_meanwhile(&self, newest: SnapshotFile) {
+        let folder = self.folder.clone();
+        tokio::spawn(async move {
+            let removed = blocking::apart(move || snapshot::remove_older(&folder, &newest)).await;
+            if let Err(error) = removed.and_then(|removed| removed) {
+                tracing::error!("an old snapshot could not be removed, the next start tries again: {error}");
+            }
+        });
     }
 
     async fn begin_ahead(&self) -> Ahead {
