@@ -1,13 +1,13 @@
 //! The state machine on real disks: snapshots built, installed, interrupted; pages that would not fit a frame.
 
-use std::path::Path;
+use std::{fs::File, path::Path, time::Duration};
 
 use catalog_client::{Action, Command, CommandId, KeyOrigin, Line, NewItem};
 use futures::stream;
 use openraft::{EntryPayload, RaftSnapshotBuilder, entry::RaftEntry, storage::RaftStateMachine};
 use rocksdb::WriteBatch;
 
-use super::snapshot::SnapshotWriter;
+use super::snapshot::{SnapshotFile, SnapshotWriter};
 use super::{
     SNAPSHOTS, StateMachine,
     db::Db,
@@ -66,6 +66,20 @@ fn received(snapshot: &Snapshot, dir: &Path) {
     std::fs::copy(path, folder.join(path.file_name().unwrap())).unwrap();
 }
 
+/// Writes a snapshot again, each row with the value that `change` gives, where a receiver would have put it.
+fn rewritten(snapshot: &Snapshot, dir: &Path, change: impl Fn(Table, &[u8], &[u8]) -> Vec<u8>) -> SnapshotFile {
+    let mut rows = snapshot.snapshot.read().unwrap();
+    let mut writer = SnapshotWriter::begin(&dir.join(SNAPSHOTS), rows.header.clone()).unwrap();
+    while let Some(of_table) = rows.next_rows().unwrap() {
+        let table = of_table.table;
+        for row in of_table {
+            let (key, value) = row.unwrap();
+            writer.row(table, &key, &change(table, &key, &value)).unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
+
 #[tokio::test]
 async fn an_installed_state_equals_the_one_it_was_taken_from() {
     let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -90,6 +104,29 @@ async fn an_installed_state_equals_the_one_it_was_taken_from() {
     }
 }
 
+/// The state machine held the file itself, so it went at once, and whoever synced another file meanwhile waited.
+#[tokio::test]
+async fn a_snapshot_that_an_installation_replaces_is_freed_in_pieces() {
+    let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut machine = stocked(near.path()).await;
+    order_everything(&mut machine, 2).await;
+    let newer = snapshot(&mut machine).await;
+    let mut other = open(far.path());
+    apply(&mut other, 1, vec![command(0, Action::LoadItems { items: vec![] })]).await;
+    let older = snapshot(&mut other).await.snapshot.path().to_owned();
+    // As long as a large one, and seen by a handle that keeps nobody from removing it.
+    let seen = File::options().write(true).open(&older).unwrap();
+    seen.set_len(64 << 20).unwrap();
+    let received = rewritten(&newer, far.path(), |_, _, value| value.to_vec());
+    other.install_snapshot(&newer.meta, received).await.unwrap();
+    let is_freed = async {
+        while older.exists() || seen.metadata().unwrap().len() > 8 << 20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_freed).await.expect("it goes, piece by piece");
+}
+
 /// The row of item 7, when one more is sold of it.
 fn one_more_sold(row: &[u8]) -> Vec<u8> {
     let Row::Live(mut item) = read_item(row).unwrap() else { unreachable!("nothing was withdrawn") };
@@ -107,18 +144,11 @@ async fn a_snapshot_that_is_not_what_it_claims_takes_the_place_of_nothing() {
     let mut other = stocked(far.path()).await;
     let before = other.state().summary();
     // The same but for one item, of which one more is sold; every checksum fits.
-    let mut rows = good.snapshot.read().unwrap();
-    let mut writer = SnapshotWriter::begin(&far.path().join(SNAPSHOTS), rows.header.clone()).unwrap();
-    while let Some(of_table) = rows.next_rows().unwrap() {
-        let table = of_table.table;
-        for row in of_table {
-            let (key, value) = row.unwrap();
-            let is_spoilt = table == Table::Items && key[..] == item_key(7);
-            let value = if is_spoilt { one_more_sold(&value) } else { value.to_vec() };
-            writer.row(table, &key, &value).unwrap();
-        }
-    }
-    let error = other.install_snapshot(&good.meta, writer.finish().unwrap()).await.unwrap_err();
+    let spoilt = rewritten(&good, far.path(), |table, key, value| {
+        let is_spoilt = table == Table::Items && key == item_key(7);
+        if is_spoilt { one_more_sold(value) } else { value.to_vec() }
+    });
+    let error = other.install_snapshot(&good.meta, spoilt).await.unwrap_err();
     assert!(error.to_string().contains("hash"), "{error}");
     drop(other);
     assert_eq!(open(far.path()).state().summary(), before);
